@@ -1,0 +1,50 @@
+"""Who the client is, and ids that follow from others.
+
+The client id is a UUID that stands for one person or browser. Every source of events of one person must use
+the same one (rule CA-014). Somebody who has an own name for the person instead, such as a chat user id, gets the
+same UUID from it as Coveo's JavaScript library does.
+"""
+
+from uuid import UUID, uuid5
+
+__all__ = ["client_id_from", "event_id", "page_view_id"]
+
+COVEO_CLIENT_ID_NAMESPACE = UUID("38824e1f-37f5-42d3-8372-a4b8fa9df946")
+"""The namespace under which coveo.analytics 2.30.55 (``setClientId``) derives client ids."""
+
+EVENT_NAMESPACE = UUID("8d9ad1a2-3e0a-5f6e-9c0b-7a4c3f1e2d55")
+"""Our own namespace: ids on the wire are derived from the record's identity, so that a resend is recognisable."""
+
+
+def client_id_from(name: str, namespace: str | None = None) -> str:
+    """Return the client id (a lower-case UUID) for an own name of a person.
+
+    ``name``: a UUID of any version, which is returned in lower case, or any other non-empty string.
+    ``namespace``: your own, for instance the name of your bot; needed unless ``name`` is a UUID. The same name in
+    the same namespace gives the same id in every process, and in Coveo's JavaScript library.
+
+    Raises ValueError when ``name`` is empty, or is no UUID and there is no namespace.
+
+    >>> client_id_from("jo@example.com", "my-tracker")
+    '95ac99b8-5ff9-5f36-bae5-aaa5ff1f8a30'
+    """
+    try:
+        if len(name) == 36:  # UUID() also takes braces, a urn: prefix and missing hyphens
+            return str(UUID(name))
+    except ValueError:
+        pass
+    if not name:
+        raise ValueError("a client's name cannot be empty")
+    if not namespace:
+        raise ValueError("a client's name that is not a UUID needs a namespace")
+    return str(uuid5(uuid5(COVEO_CLIENT_ID_NAMESPACE, namespace), name))
+
+
+def event_id(session_id: str, seq: int) -> str:
+    """The id of an event on the wire (``z``): always the same UUID for the same record."""
+    return str(uuid5(EVENT_NAMESPACE, f"{seq}/{session_id}"))
+
+
+def page_view_id(session_id: str) -> str:
+    """The id of a session's page view on the wire (``pid``), constant over the session."""
+    return str(uuid5(EVENT_NAMESPACE, session_id))

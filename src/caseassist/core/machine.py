@@ -1,0 +1,164 @@
+"""The life cycle of a session: one table, and the machine that is built from it.
+
+The rules of the table:
+
+* ``new`` is where a session begins; ``started``, ``filling`` and ``suggested`` are *active*; ``created``, ``solved``
+  and ``quit`` are ends. Nothing is accepted after an end.
+* A row stands for one action from each of its sources. What is not in the table is refused.
+* ``=`` means that the state stays. An offer with nothing in it leaves the state as it is, too.
+* Some events have two rows (``TicketCancel`` by its reason), and one action can lead to different states.
+
+The machine is a :class:`transitions.Machine` with no model registered: it is shared by all sessions and holds none of
+their state, so a million sessions cost one machine.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from transitions import Machine, MachineError
+
+from caseassist.core.errors import IllegalTransition
+from caseassist.core.events import (
+    ClassificationsOffered,
+    ClickEvent,
+    CustomEvent,
+    DocumentsOffered,
+    DocumentSuggestionClick,
+    DocumentSuggestionQuickview,
+    Event,
+    SuggestionRate,
+    TicketCancel,
+    TicketClassificationClick,
+    TicketCreate,
+    TicketCreateStart,
+    TicketFieldUpdate,
+    TicketNextStage,
+)
+
+__all__ = ["ACTIVE", "ENDS", "LIFE_CYCLE", "STATES", "TABLE", "LifeCycle", "Row", "cells"]
+
+NEW = "new"
+ACTIVE = ("started", "filling", "suggested")
+ENDS = ("created", "solved", "quit")
+STATES = (NEW, *ACTIVE, *ENDS)
+SAME = "="
+
+
+class Row(NamedTuple):
+    """One action of the table."""
+
+    action: str
+    sources: tuple[str, ...]
+    dest: str
+    event: type[Event]
+    wire: str | None
+    """The kind of request that carries the event: collect, click or custom. None: the event is never sent."""
+
+
+TABLE = (
+    Row("start", (NEW,), "started", TicketCreateStart, "collect"),
+    Row("update_field", ("started", "filling"), "filling", TicketFieldUpdate, "collect"),
+    Row("update_field", ("suggested",), "suggested", TicketFieldUpdate, "collect"),
+    Row("offer_classifications", ACTIVE, "suggested", ClassificationsOffered, None),
+    Row("offer_documents", ACTIVE, "suggested", DocumentsOffered, None),
+    Row("select_classification", ("suggested",), "suggested", TicketClassificationClick, "collect"),
+    Row("open_document", ("suggested",), "suggested", DocumentSuggestionClick, "click"),
+    Row("quickview_document", ("suggested",), "suggested", DocumentSuggestionQuickview, "click"),
+    Row("rate_document", ("suggested",), "suggested", SuggestionRate, "collect"),
+    Row("next_stage", ACTIVE, SAME, TicketNextStage, "collect"),
+    Row("log_click", ACTIVE, SAME, ClickEvent, "click"),
+    Row("log_custom", ACTIVE, SAME, CustomEvent, "custom"),
+    Row("create", ACTIVE, "created", TicketCreate, "collect"),
+    Row("solve", ACTIVE, "solved", TicketCancel, "collect"),
+    Row("quit", ACTIVE, "quit", TicketCancel, "collect"),
+)
+
+
+def cells() -> Iterator[tuple[str, str, str]]:
+    """Every (action, state, next state) of the table, one by one."""
+    for row in TABLE:
+        for source in row.sources:
+            yield row.action, source, source if row.dest == SAME else row.dest
+
+
+class _Walker:
+    """The throw-away model that takes one step: callbacks of a user's machine find the session on it."""
+
+    __slots__ = ("session", "state")
+
+    def __init__(self, state: str, session: object) -> None:
+        self.state = state
+        self.session = session
+
+
+class LifeCycle(Machine):
+    """The table as a machine. Make one of your own to extend it by transitions' own means.
+
+    ``add_states`` and ``add_transition`` add states and actions, ``conditions`` guard, callbacks listen. Callbacks
+    get an :class:`transitions.EventData`; ``event_data.model.session`` is the session as it was before the action.
+    A callback that raises refuses the action: the session does not move until its record is stored.
+
+    An own action is recorded as a CustomEvent with ``event_type="caseassist"`` and the action's name as
+    ``event_value``, so that folding the records takes the same way again.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            model=None,
+            states=list(STATES),
+            initial=NEW,
+            transitions=[{"trigger": action, "source": source, "dest": dest} for action, source, dest in cells()],
+            auto_transitions=False,
+            send_event=True,
+            **options,
+        )
+
+    def destination(self, state: str, action: str, session: object = None) -> str:
+        """Return the state that ``action`` leads to. Raises IllegalTransition when it is not allowed."""
+        walker = _Walker(state, session)
+        trigger = self.events.get(action)
+        try:
+            if trigger is not None and trigger.trigger(walker):
+                return walker.state
+        except MachineError:
+            pass
+        raise IllegalTransition(state, action, self.allowed(state))
+
+    def allowed(self, state: str) -> tuple[str, ...]:
+        """The actions that are possible in a state, in the order of the table."""
+        return tuple(action for action, event in self.events.items() if state in event.transitions)
+
+
+class _SharedLifeCycle(LifeCycle):
+    """The one machine of all sessions that bring none of their own: nothing is added to it, so a look-up will do.
+
+    A trigger of a stock machine runs some forty Python calls, seventy times the cost of a look-up.
+    """
+
+    def __init__(self) -> None:
+        self._plan: dict[tuple[str, str], str] = {}
+        super().__init__()
+        self._plan = {(state, action): dest for action, state, dest in cells()}
+
+    def destination(self, state: str, action: str, session: object = None) -> str:
+        del session  # nothing listens
+        try:
+            return self._plan[state, action]
+        except KeyError:
+            raise IllegalTransition(state, action, self.allowed(state)) from None
+
+    def add_transition(self, *args: Any, **kwargs: Any) -> None:
+        self._own()
+        super().add_transition(*args, **kwargs)
+
+    def add_states(self, *args: Any, **kwargs: Any) -> None:
+        self._own()
+        super().add_states(*args, **kwargs)
+
+    def _own(self) -> None:
+        if self._plan:
+            raise TypeError("the shared life cycle stays as it is; make your own LifeCycle() and extend that")
+
+
+LIFE_CYCLE = _SharedLifeCycle()
+"""The machine of all sessions that are not given one of their own."""

@@ -1,0 +1,127 @@
+"""What was offered in a session, and what may be taken from it.
+
+Offers are kept as they were made, oldest first. A suggestion can be taken from any response of the session, not only
+from the last. One response says one thing: offers that contradict each other under the same response id are refused.
+"""
+
+from typing import TypeAlias
+
+from caseassist.core.errors import InvalidAction, UnknownSuggestion
+from caseassist.core.events import (
+    ClassificationsOffered,
+    DocumentsOffered,
+    DocumentSuggestionClick,
+    DocumentSuggestionQuickview,
+    Event,
+    OfferedClassification,
+    OfferedDocument,
+    SuggestionRate,
+    TicketClassificationClick,
+)
+
+__all__ = [
+    "Offer",
+    "Offers",
+    "add_offer",
+    "check_taken",
+    "find_classification",
+    "find_document",
+    "is_offered",
+    "offered_items",
+]
+
+Offer: TypeAlias = ClassificationsOffered | DocumentsOffered
+Item: TypeAlias = OfferedClassification | OfferedDocument
+Offers: TypeAlias = tuple[Offer, ...]
+
+
+def add_offer(offers: Offers, offer: Offer) -> Offers:
+    """Return the offers with one more. Raises InvalidAction when it contradicts itself or an earlier one."""
+    told = {_key(item): item for item in _of_response(offers, offer)}
+    places = {_place(item): _key(item) for item in told.values()}
+    for item in offered_items(offer):
+        known = told.setdefault(_key(item), item)
+        if known != item or places.setdefault(_place(item), _key(item)) != _key(item):
+            rule = "CA-061" if isinstance(item, OfferedClassification) else "CL-022"
+            problem = "contradicts what the same response offered: one id and one position mean one suggestion"
+            raise InvalidAction(problem, path="$.response", rule=rule)
+    return (*offers, offer)
+
+
+def offered_items(offer: Offer) -> tuple[Item, ...]:
+    """The suggestions of an offer."""
+    return offer.classifications if isinstance(offer, ClassificationsOffered) else offer.documents
+
+
+def is_offered(offers: Offers, offer: Offer) -> bool:
+    """Whether everything in ``offer`` was offered before, under the same response id."""
+    before = _of_response(offers, offer)
+    return all(item in before for item in offered_items(offer))
+
+
+def find_classification(
+    offers: Offers, classification_id: str, response_id: str | None
+) -> tuple[OfferedClassification, str]:
+    """Return an offered classification and the id of its response; the latest, if ``response_id`` is None."""
+    for offer in reversed(offers):
+        if isinstance(offer, ClassificationsOffered) and response_id in (None, offer.response_id):
+            for item in offer.classifications:
+                if item.classification_id == classification_id:
+                    return item, offer.response_id
+    raise _unknown("classification", classification_id, response_id, rule="CA-060", path="$.classificationId")
+
+
+def find_document(
+    offers: Offers, suggestion_id: str, response_id: str | None, *, rule: str
+) -> tuple[OfferedDocument, str]:
+    """Return an offered document and the id of its response; the latest, if ``response_id`` is None."""
+    for offer in reversed(offers):
+        if isinstance(offer, DocumentsOffered) and response_id in (None, offer.response_id):
+            for item in offer.documents:
+                if item.suggestion_id == suggestion_id:
+                    return item, offer.response_id
+    raise _unknown("document", suggestion_id, response_id, rule=rule, path="$.suggestionId")
+
+
+def check_taken(offers: Offers, event: Event) -> None:
+    """Raise unless what the event takes is what was offered."""
+    match event:
+        case TicketClassificationClick():
+            item, _ = find_classification(offers, event.classification_id, event.response_id)
+            same = item.field_name == event.field_name and item.classification == event.classification
+        case DocumentSuggestionClick() | DocumentSuggestionQuickview():
+            document, _ = find_document(offers, event.suggestion_id, event.response_id, rule=f"{event.rules}-021")
+            same = document.suggestion == event.suggestion
+        case SuggestionRate():
+            document, _ = find_document(offers, event.suggestion_id, event.response_id, rule="CA-052")
+            same = document.suggestion.document_url == event.suggestion.document_url
+        case _:
+            return
+    if not same:
+        raise InvalidAction("differs from what was offered", path="$.event")
+
+
+def _of_response(offers: Offers, offer: Offer) -> list[Item]:
+    return [
+        item
+        for other in offers
+        if type(other) is type(offer) and other.response_id == offer.response_id
+        for item in offered_items(other)
+    ]
+
+
+def _key(item: Item) -> str:
+    return item.classification_id if isinstance(item, OfferedClassification) else item.suggestion_id
+
+
+def _place(item: Item) -> object:
+    """What else can be there only once in a response: a document's position."""
+    return item if isinstance(item, OfferedClassification) else item.suggestion.document_position
+
+
+def _unknown(kind: str, item_id: object, response_id: object, *, rule: str, path: str) -> Exception:
+    if not isinstance(item_id, str):
+        return InvalidAction("expected a string", path=path, rule=rule)
+    if response_id is not None and not isinstance(response_id, str):
+        return InvalidAction("expected a string", path="$.responseId", rule=rule)
+    return UnknownSuggestion(kind, item_id, response_id, rule=rule, path=path)

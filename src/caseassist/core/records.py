@@ -1,0 +1,185 @@
+"""Records: an event with its place and time, and how it is written down.
+
+One record is one line of JSON. ``(sessionId, seq)`` is its identity; ``seq`` counts from 0 without gaps. Every record
+carries the whole ticket as of after the event and the context, so it can be delivered with no other state.
+
+A record that this version does not wholly understand (unknown members, a newer ``v``, an unknown action) is read as a
+:class:`KeptRecord`: what is known of it can be used, and it is written again as the very bytes that were read.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Annotated, Any, cast
+
+import msgspec
+from msgspec import Meta
+
+from caseassist.core import fields
+from caseassist.core.errors import CorruptRecord, InvalidAction
+from caseassist.core.events import AnyEvent, Context, Event, Ticket, UnknownEvent
+
+__all__ = [
+    "VERSION",
+    "KeptRecord",
+    "Record",
+    "action_name",
+    "decode",
+    "decode_lines",
+    "encode",
+    "encode_lines",
+    "schema",
+]
+
+VERSION = 1
+"""The version of the record format that is written."""
+
+Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+
+UPCASTERS: Mapping[int, Upcaster] = {}
+"""By version: what turns a record of that version into one of the next. There is only one version yet."""
+
+Time = Annotated[
+    datetime,
+    Meta(
+        tz=True,
+        description="when it happened: RFC 3339, with offset",
+        extra_json_schema={"examples": ["2026-11-20T12:00:00.123Z"]},
+    ),
+]
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, gc=False):
+    """An event with its place and time: what is stored and delivered."""
+
+    v: Annotated[int, Meta(ge=1)] = VERSION
+    session_id: fields.Identifier
+    seq: Annotated[int, Meta(ge=0)]
+    """Place in the session: 0, 1, 2, …"""
+    time: Time
+    """When it happened, in UTC."""
+    event: AnyEvent
+    ticket: Ticket
+    """The ticket as of after the event."""
+    context: Context
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.session_id}#{self.seq} {action_name(self.event)}>"
+
+
+class KeptRecord(Record, frozen=True, kw_only=True, gc=False):
+    """A record with something in it that this version does not know. ``line`` is what was read."""
+
+    line: bytes
+
+
+def action_name(event: Event) -> str:
+    """The documented name of an event's action, such as ``ticket_field_update``."""
+    return event.name if isinstance(event, UnknownEvent) else str(type(event).__struct_config__.tag)
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Record)
+
+
+def encode(record: Record) -> bytes:
+    """Return the record as one line of JSON, without the newline."""
+    return record.line if isinstance(record, KeptRecord) else _encoder.encode(record)
+
+
+def encode_lines(records: Iterable[Record]) -> bytes:
+    """Return the records as JSON lines, each ended by a newline."""
+    records = list(records)
+    if any(type(record) is not Record for record in records):
+        return b"".join(encode(record) + b"\n" for record in records)
+    return _encoder.encode_lines(records)
+
+
+def decode(line: bytes, *, where: str = "") -> Record:
+    """Read one line of JSON. ``where`` names its place in errors, such as ``line 12``.
+
+    Raises CorruptRecord when it is no record.
+    """
+    try:
+        return _decoder.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return _decode_other(line, where, VERSION, UPCASTERS)
+    except RecursionError:
+        raise CorruptRecord("nested too deep", where=where) from None
+
+
+def decode_lines(lines: Iterable[bytes], *, name: str = "") -> Iterator[Record]:
+    """Read JSON lines; empty lines are passed over. ``name`` is put before the line number in errors.
+
+    Raises CorruptRecord at the first line that is no record. To go on after it, decode line by line.
+    """
+    prefix = f"{name}, line " if name else "line "
+    for number, line in enumerate(lines, 1):
+        if line and not line.isspace():
+            yield decode(line, where=f"{prefix}{number}")
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a record."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | msgspec.json.schema(Record)
+
+
+def _decode_other(line: bytes, where: str, version: int, upcasters: Mapping[int, Upcaster]) -> Record:
+    """Read a line that is no plain record of this version: an older one, one with unknown parts, or garbage."""
+    try:
+        data = msgspec.json.decode(line, type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        kind = "nested too deep" if isinstance(error, RecursionError) else "not a JSON object in UTF-8"
+        raise CorruptRecord(kind, where=where) from None
+    if not isinstance(v := data.get("v"), int) or v < 1:
+        raise CorruptRecord("not a record: there is no version `v` from 1", where=where)
+    original = data
+    while v < version and v in upcasters:
+        data = upcasters[v](data)
+        v += 1
+        data["v"] = v
+    try:
+        if v < version:
+            raise CorruptRecord(f"there is no reader for records of version {v}", where=where)
+        record, unknown = _convert_known(data)
+    except InvalidAction as error:
+        raise CorruptRecord(str(error), where=where) from None
+    if not unknown and v == version:
+        return record
+    line = line.strip() if data is original else _encoder.encode(data)
+    return KeptRecord(line=line, **{name: getattr(record, name) for name in record.__struct_fields__})
+
+
+def _convert_known(data: dict[str, Any]) -> tuple[Record, bool]:
+    """Build a record of the members that are known. The second value says whether there were others."""
+    known = {name: data[name] for name in _RECORD_MEMBERS if name in data}
+    unknown = len(known) < len(data)
+    for name, cls in (("ticket", Ticket), ("context", Context)):
+        unknown |= _drop_unknown(known, name, cls)
+    event = known.get("event")
+    if isinstance(event, dict):
+        action = str(cast("dict[str, Any]", event).get("action"))
+        if action in _EVENTS:
+            unknown |= _drop_unknown(known, "event", _EVENTS[action])
+        else:
+            known["event"] = {"action": "unknown", "name": action}
+            unknown = True
+    if unknown and known.get("v", 0) != VERSION:
+        known["v"] = VERSION
+    record = fields.build(Record, known)
+    return msgspec.structs.replace(record, v=data["v"]), unknown
+
+
+def _drop_unknown(data: dict[str, Any], name: str, cls: type[msgspec.Struct]) -> bool:
+    value = data.get(name)
+    if not isinstance(value, dict):
+        return False
+    value = cast("dict[str, Any]", value)
+    members = {"action", *(cls.__struct_encode_fields__)}
+    data[name] = {key: member for key, member in value.items() if key in members}
+    return len(data[name]) < len(value)
+
+
+_RECORD_MEMBERS = frozenset(Record.__struct_encode_fields__)
+_EVENTS: dict[str, type[Event]] = {
+    str(cls.__struct_config__.tag): cls for cls in AnyEvent.__args__ if cls is not UnknownEvent
+}

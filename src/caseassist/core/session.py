@@ -1,0 +1,518 @@
+"""A session: the value that its records fold to, and the place where actions are decided.
+
+A session is never changed. A method named after an action decides and returns the records that the action makes (one,
+or two where a suggestion is offered and taken at once), or raises an error and has done nothing;
+:meth:`Session.apply` gives the session as of after a record. There is no clock and no I/O here: the time comes in as
+``at``.
+
+    >>> session = Session(id="a1")
+    >>> for record in session.start(context=Context(client_id=client_id_from("jo", "bot")), at=now):
+    ...     session = session.apply(record)
+    >>> session.state
+    'started'
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from caseassist.core import fields
+from caseassist.core.errors import (
+    CorruptRecord,
+    IllegalTransition,
+    InvalidAction,
+    UnknownSuggestion,
+    UnsupportedRecord,
+)
+from caseassist.core.events import (
+    AnyEvent,
+    Classification,
+    ClassificationsOffered,
+    ClickEvent,
+    Context,
+    CustomEvent,
+    Document,
+    DocumentsOffered,
+    DocumentSuggestionClick,
+    DocumentSuggestionQuickview,
+    Event,
+    OfferedClassification,
+    OfferedDocument,
+    RatedDocument,
+    SuggestionRate,
+    Ticket,
+    TicketCancel,
+    TicketClassificationClick,
+    TicketCreate,
+    TicketCreateStart,
+    TicketFieldUpdate,
+    TicketNextStage,
+    UnknownEvent,
+)
+from caseassist.core.machine import ENDS, LIFE_CYCLE, NEW, TABLE, LifeCycle
+from caseassist.core.offers import (
+    Offer,
+    Offers,
+    add_offer,
+    check_taken,
+    find_classification,
+    find_document,
+    is_offered,
+    offered_items,
+)
+from caseassist.core.records import Record
+from caseassist.core.suggestions import Answer, members_of, read_classifications, read_documents
+
+__all__ = ["IDLE_S", "OWN_ACTION", "Session", "action_of", "checked_context", "checked_ticket"]
+
+IDLE_S = 30 * 60
+"""Seconds without an action after which a session counts as left: the length of a visit in Coveo's analytics."""
+
+OWN_ACTION = "caseassist"
+"""``event_type`` of the custom events that record a user's own actions of the machine."""
+
+_ACTIONS = {row.event: row.action for row in TABLE if row.event is not TicketCancel}
+_MEMBERS = {"subject": "subject", "description": "description", "category": "category", "productId": "product_id"}
+
+Records = tuple[Record, ...]
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt to get a support case solved or opened, as of after its latest record."""
+
+    id: str
+    state: str = NEW
+    next_seq: int = 0
+    """Sequence number of the record to come: how many there are."""
+    stage: int = 0
+    """How often the person moved on to the next stage."""
+    ticket: Ticket = Ticket()
+    context: Context = Context()
+    offers: Offers = ()
+    """What was offered, oldest first."""
+    started_at: datetime | None = None
+    last_at: datetime | None = None
+    """Time of the latest record."""
+    life_cycle: LifeCycle = LIFE_CYCLE
+    """The machine that rules over this session; see :class:`LifeCycle` for how to extend it."""
+
+    def __repr__(self) -> str:
+        return f"<Session {self.id} {self.state}, {self.next_seq} records>"
+
+    @classmethod
+    def fold(cls, records: Iterable[Record], session: "Session | None" = None) -> "Session":
+        """Return the session that records make, oldest first, from the beginning or on top of ``session``.
+
+        Raises CorruptRecord when a record does not follow from those before it, UnsupportedRecord when it holds an
+        event that this version does not know, and ValueError when there is neither a record nor a session.
+        """
+        for record in records:
+            session = (session or cls(id=record.session_id)).apply(record)
+        if session is None:
+            raise ValueError("no records: there is no session without its first record")
+        return session
+
+    @property
+    def active(self) -> bool:
+        """Whether the session was started and has not ended."""
+        return self.state not in ENDS and self.state != NEW
+
+    def apply(self, record: Record) -> "Session":
+        """Return the session as of after ``record``. Raises as :meth:`fold` does."""
+        event = record.event
+        if record.session_id != self.id or record.seq != self.next_seq:
+            raise CorruptRecord(f"expected record {self.next_seq} of session {self.id!r}", where=_where(record))
+        if isinstance(event, UnknownEvent):
+            raise UnsupportedRecord(f"the event {event.name!r}", where=_where(record))
+        try:
+            state = self._destination(event)
+            if isinstance(event, ClassificationsOffered | DocumentsOffered):
+                taken = add_offer(self.offers, event)
+            else:
+                check_taken(self.offers, event)
+                taken = self.offers
+        except (IllegalTransition, InvalidAction, UnknownSuggestion) as error:
+            raise CorruptRecord(str(error), where=_where(record)) from None
+        return Session(
+            id=self.id,
+            state=state,
+            next_seq=record.seq + 1,
+            stage=self.stage + (type(event) is TicketNextStage),
+            ticket=record.ticket,
+            context=record.context,
+            offers=taken,
+            started_at=self.started_at or record.time,
+            last_at=record.time,
+            life_cycle=self.life_cycle,
+        )
+
+    # The actions, in the order of the table. Each returns records and changes nothing.
+
+    def start(
+        self,
+        ticket: Ticket | Mapping[str, Any] | None = None,
+        context: Context | Mapping[str, Any] | None = None,
+        *,
+        at: datetime,
+    ) -> Records:
+        """The person enters. ``context`` must hold a client id; ``ticket`` is what is already known."""
+        self._require("start")
+        fields.build(_SessionId, {"session": self.id})
+        ticket = checked_ticket(ticket)
+        if ticket.id is not None:
+            problem = "only `create` gives a ticket its id"
+            raise InvalidAction(problem, path="$.ticket.id", rule="CC-003")
+        context = checked_context(context)
+        if context.client_id is None:
+            raise InvalidAction("is required: a UUID", path="$.context.clientId", rule="CA-013")
+        if context.origin_context is None or context.origin_level2 is None:
+            context = msgspec.structs.replace(
+                context,
+                origin_context="CaseAssist" if context.origin_context is None else context.origin_context,
+                origin_level2="default" if context.origin_level2 is None else context.origin_level2,
+            )
+        return (self._record(TicketCreateStart(), at, ticket, context),)
+
+    def update_field(self, field_name: str, value: Any, *, at: datetime) -> Records:
+        """The person fills a field, or clears it with ``""`` or None.
+
+        ``field_name``: ``subject``, ``description``, ``category``, ``productId``, or the name of a custom field.
+        ``value``: text; any JSON value for a custom field.
+        """
+        self._require("update_field")
+        event = fields.build(TicketFieldUpdate, {"fieldName": field_name}, rules="CA")
+        return (self._record(event, at, _with_field(self.ticket, event.field_name, value)),)
+
+    def offer_classifications(self, response: Answer | ClassificationsOffered, *, at: datetime) -> Records:
+        """Field values are proposed. ``response``: the answer of the Customer Service API as it came."""
+        self._require("offer_classifications")
+        return self._offer(read_classifications(response), at)
+
+    def offer_documents(self, response: Answer | DocumentsOffered, *, at: datetime) -> Records:
+        """Documents are suggested. ``response``: the answer of the Customer Service API as it came."""
+        self._require("offer_documents")
+        return self._offer(read_documents(response), at)
+
+    def select_classification(
+        self,
+        classification_id: str,
+        *,
+        response_id: str | None = None,
+        auto_selection: bool = False,
+        field_name: str | None = None,
+        classification: Classification | Mapping[str, Any] | None = None,
+        at: datetime,
+    ) -> Records:
+        """A proposed value is taken and the ticket's field set to it.
+
+        ``response_id``: which response offered it; the latest that did, if not given. ``auto_selection``: chosen by the
+        program, not by the person. ``field_name`` and ``classification`` make the suggestion whole: for values that
+        were shown without being offered here.
+        """
+        if type(auto_selection) is not bool:
+            raise InvalidAction("expected true or false", path="$.autoSelection", rule="CA-068")
+        offer = None
+        if field_name is not None or classification is not None:
+            whole = {
+                "classificationId": classification_id,
+                "fieldName": field_name,
+                "classification": members_of(classification, "$.classification"),
+            }
+            item = fields.build(OfferedClassification, whole, rules="CA")
+            offer = ClassificationsOffered(response_id=_response_id(response_id, "CA"), classifications=(item,))
+        records, session = self._before_taking("select_classification", offer, at)
+        item, response_id = find_classification(session.offers, classification_id, response_id)
+        event = TicketClassificationClick(
+            classification_id=item.classification_id,
+            response_id=response_id,
+            field_name=item.field_name,
+            classification=item.classification,
+            auto_selection=auto_selection,
+        )
+        ticket = _with_field(session.ticket, item.field_name, item.classification.value)
+        return (*records, session._record(event, at, ticket))
+
+    def open_document(
+        self,
+        suggestion_id: str,
+        *,
+        response_id: str | None = None,
+        suggestion: Document | Mapping[str, Any] | None = None,
+        at: datetime,
+    ) -> Records:
+        """The person opens a suggested document.
+
+        ``suggestion_id``: its permanentid. ``response_id``: which response suggested it; the latest that did, if not
+        given. ``suggestion``: the whole document, if it was shown without being offered here.
+        """
+        return self._view("open_document", DocumentSuggestionClick, suggestion_id, response_id, suggestion, at)
+
+    def quickview_document(
+        self,
+        suggestion_id: str,
+        *,
+        response_id: str | None = None,
+        suggestion: Document | Mapping[str, Any] | None = None,
+        at: datetime,
+    ) -> Records:
+        """The person looks at a suggested document in the quick view. Arguments as for :meth:`open_document`."""
+        return self._view("quickview_document", DocumentSuggestionQuickview, suggestion_id, response_id, suggestion, at)
+
+    def rate_document(
+        self,
+        suggestion_id: str,
+        rate: float,
+        *,
+        response_id: str | None = None,
+        suggestion: Document | Mapping[str, Any] | None = None,
+        at: datetime,
+    ) -> Records:
+        """The person rates a suggested document, from 0 (terrible) to 1 (perfect).
+
+        No click is needed before. It may be repeated; reports count the last one.
+        """
+        rate = fields.build(_Rating, {"rate": rate}, rules="CA").rate
+        offer = _whole_document(suggestion_id, response_id, suggestion, "CA")
+        records, session = self._before_taking("rate_document", offer, at)
+        item, response_id = find_document(session.offers, suggestion_id, response_id, rule="CA-052")
+        document = item.suggestion
+        event = SuggestionRate(
+            rate=rate,
+            suggestion_id=item.suggestion_id,
+            response_id=response_id,
+            suggestion=RatedDocument(
+                document_title=document.document_title,
+                document_url=document.document_url,
+                document_position=document.document_position,
+                document_uri_hash=document.document_uri_hash,
+            ),
+        )
+        return (*records, session._record(event, at))
+
+    def next_stage(self, stage: str | None = None, *, at: datetime) -> Records:
+        """The person goes on to the next stage. ``stage``: its name, if it has one."""
+        self._require("next_stage")
+        return (self._record(fields.build(TicketNextStage, {"stage": stage}), at),)
+
+    def log_click(self, event: ClickEvent | Mapping[str, Any], *, at: datetime) -> Records:
+        """Any other click, as article 2064 describes it; the context fills in what it knows."""
+        self._require("log_click")
+        click = fields.build(ClickEvent, members_of(event, "$.event"), path="$.event", rules="CL")
+        self._check_web_event(click)
+        if click.query_pipeline is None and (click.split_test_run_name or click.split_test_run_version):
+            problem = "is required while an A/B test runs: the name of the query pipeline"
+            raise InvalidAction(problem, path="$.event.queryPipeline", rule="CL-046")
+        return (self._record(click, at),)
+
+    def log_custom(self, event: CustomEvent | Mapping[str, Any], *, at: datetime) -> Records:
+        """Any other interaction, as article 2650 describes it; the context fills in what it knows."""
+        custom = fields.build(CustomEvent, members_of(event, "$.event"), path="$.event", rules="CU")
+        self._require(action_of(custom))
+        self._check_web_event(custom)
+        return (self._record(custom, at),)
+
+    def create(self, ticket_id: str, *, at: datetime) -> Records:
+        """The ticket was created. ``ticket_id``: its id, not empty. Ends the session."""
+        self._require("create")
+        ticket_id = fields.build(_TicketId, {"id": ticket_id}, rules="CC").id
+        return (self._record(TicketCreate(), at, msgspec.structs.replace(self.ticket, id=ticket_id)),)
+
+    def solve(self, *, at: datetime) -> Records:
+        """The person says that the case is solved. Ends the session."""
+        self._require("solve")
+        return (self._record(TicketCancel(reason="Solved"), at),)
+
+    def quit(self, cause: str = "user", *, at: datetime) -> Records:
+        """The person leaves. ``cause``: ``user``, ``unload`` (closed the page) or ``timeout``. Ends the session."""
+        self._require("quit")
+        return (self._record(fields.build(TicketCancel, {"reason": "Quit", "cause": cause}, rules="CX"), at),)
+
+    def expire(self, now: datetime, *, idle_s: float = IDLE_S) -> Records:
+        """Quit with cause ``timeout`` if nothing happened for ``idle_s`` seconds; otherwise no records."""
+        now = _utc(now, "$.now")
+        if not self.active or self.last_at is None or now - self.last_at < timedelta(seconds=idle_s):
+            return ()
+        return self.quit("timeout", at=now)
+
+    # How actions are decided.
+
+    def _require(self, action: str) -> str:
+        """Return the state that the action leads to, or raise IllegalTransition."""
+        return self.life_cycle.destination(self.state, action, self)
+
+    def _destination(self, event: Event) -> str:
+        destination = self._require(action_of(event))
+        if isinstance(event, ClassificationsOffered | DocumentsOffered) and not offered_items(event):
+            return self.state
+        return destination
+
+    def _record(
+        self, event: AnyEvent, at: datetime, ticket: Ticket | None = None, context: Context | None = None
+    ) -> Record:
+        return Record(
+            session_id=self.id,
+            seq=self.next_seq,
+            time=_utc(at, "$.at"),
+            event=event,
+            ticket=self.ticket if ticket is None else ticket,
+            context=self.context if context is None else context,
+        )
+
+    def _offer(self, offer: Offer, at: datetime) -> Records:
+        add_offer(self.offers, offer)
+        return (self._record(offer, at),)
+
+    def _before_taking(self, action: str, offer: Offer | None, at: datetime) -> "tuple[Records, Session]":
+        """Return the record that offers a whole suggestion, if it was not offered yet, and the session after it."""
+        if offer is None or not self.active or is_offered(self.offers, offer):
+            self._require(action)
+            return (), self
+        records = self._offer(offer, at)
+        return records, self.apply(records[0])
+
+    def _view(
+        self,
+        action: str,
+        cls: type[DocumentSuggestionClick | DocumentSuggestionQuickview],
+        suggestion_id: str,
+        response_id: str | None,
+        suggestion: Document | Mapping[str, Any] | None,
+        at: datetime,
+    ) -> Records:
+        offer = _whole_document(suggestion_id, response_id, suggestion, cls.rules)
+        records, session = self._before_taking(action, offer, at)
+        item, response_id = find_document(session.offers, suggestion_id, response_id, rule=f"{cls.rules}-021")
+        context = self.context
+        for member, value, rule in (
+            ("language", context.language, "008"),
+            ("originContext", context.origin_context, "009"),
+            ("searchHub", context.search_hub, "010"),
+        ):
+            if not value:
+                problem = "is required in the session's context before documents can be opened"
+                raise InvalidAction(problem, path=f"$.context.{member}", rule=f"{cls.rules}-{rule}")
+        event = cls(suggestion_id=item.suggestion_id, response_id=response_id, suggestion=item.suggestion)
+        return (*records, session._record(event, at))
+
+    def _check_web_event(self, event: ClickEvent | CustomEvent) -> None:
+        """What articles 2064 and 2650 ask for beyond single members, the context's members counted in."""
+        rules = event.rules
+        if not (event.language or self.context.language):
+            rule = "CL-008" if rules == "CL" else "CU-003"
+            raise InvalidAction("is required, here or in the context", path="$.event.language", rule=rule)
+        if event.client_id not in (None, self.context.client_id):
+            problem = "differs from the session's client id; all events of a person must bear the same"
+            raise InvalidAction(problem, path="$.event.clientId", rule="CA-014")
+        anonymous = self.context.anonymous if event.anonymous is None else event.anonymous
+        _check_anonymous(anonymous, event, "$.event", "CL-036" if rules == "CL" else "CU-011")
+        if (event.split_test_run_name is None) != (event.split_test_run_version is None):
+            missing = "Name" if event.split_test_run_name is None else "Version"
+            rule = ("CL-047" if rules == "CL" else "CU-023") if missing == "Name" else (
+                "CL-048" if rules == "CL" else "CU-024")  # fmt: skip
+            problem = "the name and the version of an A/B test come together"
+            raise InvalidAction(problem, path=f"$.event.splitTestRun{missing}", rule=rule)
+        if event.custom_data is not None:
+            fields.check_custom_data(event.custom_data, rules, path="$.event.customData")
+
+
+def action_of(event: Event) -> str:
+    """The action of the machine that an event records."""
+    if isinstance(event, TicketCancel):
+        return "solve" if event.reason == "Solved" else "quit"
+    if isinstance(event, CustomEvent) and event.event_type == OWN_ACTION:
+        return event.event_value
+    return _ACTIONS.get(type(event), type(event).__name__)
+
+
+def checked_ticket(ticket: Ticket | Mapping[str, Any] | None, path: str = "$.ticket") -> Ticket:
+    """Return a ticket that keeps the rules, its empty members left out. Raises InvalidAction."""
+    return Ticket() if ticket is None else fields.build(Ticket, _filled(ticket, path), path=path, rules="TK")
+
+
+def checked_context(context: Context | Mapping[str, Any] | None, path: str = "$.context") -> Context:
+    """Return a context that keeps the rules, its client id in lower case. Raises InvalidAction."""
+    if context is None:
+        return Context()
+    members = {name: value for name, value in members_of(context, path).items() if value is not None}
+    client_id = members.get("clientId")
+    if isinstance(client_id, str):
+        members["clientId"] = client_id.lower()
+    checked = fields.build(Context, members, path=path, rules="CL")
+    _check_anonymous(checked.anonymous, checked, path, "CL-036")
+    return checked
+
+
+def _check_anonymous(anonymous: bool, names: Context | ClickEvent | CustomEvent, path: str, rule: str) -> None:
+    if anonymous:
+        for member, value in (("username", names.username), ("userDisplayName", names.user_display_name)):
+            if value:
+                raise InvalidAction("an anonymous person has no name here", path=f"{path}.{member}", rule=rule)
+
+
+def _filled(value: Any, path: str) -> dict[str, Any]:
+    return {name: member for name, member in members_of(value, path).items() if member is not None and member != ""}
+
+
+def _whole_document(
+    suggestion_id: str, response_id: str | None, suggestion: Document | Mapping[str, Any] | None, rules: str
+) -> DocumentsOffered | None:
+    if suggestion is None:
+        return None
+    whole = {"suggestionId": suggestion_id, "suggestion": members_of(suggestion, "$.suggestion")}
+    item = fields.build(OfferedDocument, whole, rules=rules)
+    return DocumentsOffered(response_id=_response_id(response_id, rules), documents=(item,))
+
+
+def _response_id(response_id: str | None, rules: str) -> str:
+    return fields.build(_ResponseId, {"responseId": response_id}, rules=rules).response_id
+
+
+def _with_field(ticket: Ticket, name: str, value: Any) -> Ticket:
+    """Return the ticket with one field set, or cleared by an empty value."""
+    if name == "id":
+        problem = "only `create` gives a ticket its id"
+        raise InvalidAction(problem, path="$.fieldName", rule="CC-003")
+    if (member := _MEMBERS.get(name)) is not None:
+        text = fields.build(_Text, {"value": "" if value is None else value}, rules="TK").value
+        return msgspec.structs.replace(ticket, **{member: text or None})
+    custom = dict(ticket.custom or {})
+    if value is None or value == "":
+        custom.pop(name, None)
+        return msgspec.structs.replace(ticket, custom=custom or None)
+    custom[name] = fields.plain(value, "$.value")
+    return msgspec.structs.replace(ticket, custom=custom)
+
+
+def _utc(at: datetime, path: str) -> datetime:
+    if not isinstance(at, datetime) or at.tzinfo is None:
+        raise InvalidAction("expected a date and time with a time zone", path=path)
+    return at if at.tzinfo is UTC else at.astimezone(UTC)
+
+
+def _where(record: Record) -> str:
+    return f"record {record.seq} of session {record.session_id!r}"
+
+
+# What the gate makes of single arguments.
+
+
+class _SessionId(msgspec.Struct):
+    session: fields.Identifier
+
+
+class _ResponseId(msgspec.Struct, rename="camel"):
+    response_id: fields.ResponseId
+
+
+class _Rating(msgspec.Struct):
+    rate: fields.Rate
+
+
+class _TicketId(msgspec.Struct):
+    id: fields.TicketId
+
+
+class _Text(msgspec.Struct):
+    value: fields.Text

@@ -1,0 +1,131 @@
+"""Answers of Coveo's Customer Service API, read into offers.
+
+``classify`` answers ``{fields: {name: {predictions: [{id, value, confidence}]}}, responseId}``, and
+``documents/suggest`` answers ``{documents: [{title, clickUri, fields: {permanentid, source, uri, urihash}}],
+responseId}``.
+Members that we have no use for are passed over. What the documents name must be there: a suggestion that cannot be
+logged by the rules is refused when it is offered, not when somebody clicks it.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypeVar, cast
+
+import msgspec
+
+from caseassist.core import fields
+from caseassist.core.errors import InvalidAction
+from caseassist.core.events import ClassificationsOffered, DocumentsOffered
+
+__all__ = ["Answer", "read_classifications", "read_documents"]
+
+Answer = Mapping[str, Any] | bytes | str
+"""An answer as it came: the JSON text, or what was decoded from it."""
+
+
+class _Lenient(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
+    pass
+
+
+class _Prediction(_Lenient, frozen=True, kw_only=True):
+    id: fields.ClassificationId
+    value: fields.FieldValue
+    confidence: fields.Confidence
+
+
+class _Predictions(_Lenient, frozen=True, kw_only=True):
+    predictions: tuple[_Prediction, ...] = ()
+
+
+class _Classify(_Lenient, frozen=True, kw_only=True):
+    response_id: fields.ResponseId
+    fields: Mapping[str, Any]
+
+
+class _DocumentFields(_Lenient, frozen=True, kw_only=True):
+    permanentid: fields.SuggestionId
+    source: fields.SourceName
+    uri: fields.DocumentUrl | None = None
+    urihash: str | None = None
+
+
+class _Document(_Lenient, frozen=True, kw_only=True):
+    title: fields.DocumentTitle
+    fields: _DocumentFields
+    click_uri: str | None = None
+
+
+class _Documents(_Lenient, frozen=True, kw_only=True):
+    rules: ClassVar[str] = "CD"
+
+    response_id: fields.ResponseId
+    documents: tuple[_Document, ...]
+
+
+def read_classifications(answer: Answer | ClassificationsOffered) -> ClassificationsOffered:
+    """Return the offer that an answer of ``classify`` makes. Raises InvalidAction."""
+    if isinstance(answer, ClassificationsOffered):
+        return _offer(type(answer), members_of(answer, "$.response"))
+    head = fields.build(_Classify, _decode(answer), path="$.response", rules="CA")
+    offered = [
+        {
+            "classificationId": prediction.id,
+            "fieldName": name,
+            "classification": {"value": prediction.value, "confidence": prediction.confidence},
+        }
+        for name, value in head.fields.items()
+        for prediction in fields.build(_Predictions, value, path=f"$.response.fields.{name}", rules="CA").predictions
+    ]
+    return _offer(ClassificationsOffered, {"responseId": head.response_id, "classifications": offered})
+
+
+def read_documents(answer: Answer | DocumentsOffered) -> DocumentsOffered:
+    """Return the offer that an answer of ``documents/suggest`` makes. Raises InvalidAction.
+
+    The position is counted from 1 in the order of the answer. The URL is the document's ``uri``, as article 2064
+    wants it, or else its ``clickUri``.
+    """
+    if isinstance(answer, DocumentsOffered):
+        return _offer(type(answer), members_of(answer, "$.response"))
+    head = fields.build(_Documents, _decode(answer), path="$.response", rules="CD")
+    offered = [
+        {
+            "suggestionId": document.fields.permanentid,
+            "suggestion": {
+                "documentTitle": document.title,
+                "documentUrl": document.fields.uri or document.click_uri,
+                "documentPosition": position,
+                "sourceName": document.fields.source,
+                "documentUriHash": document.fields.urihash,
+            },
+        }
+        for position, document in enumerate(head.documents, 1)
+    ]
+    return _offer(DocumentsOffered, {"responseId": head.response_id, "documents": offered})
+
+
+def members_of(value: Any, path: str = "$") -> dict[str, Any]:
+    """The members of one of our values, or of a JSON object, as a dict. Raises InvalidAction for anything else."""
+    if isinstance(value, msgspec.Struct):
+        try:
+            value = msgspec.to_builtins(value)
+        except (TypeError, ValueError, RecursionError):
+            raise InvalidAction("holds something that JSON cannot carry", path=path) from None
+    if isinstance(value, Mapping):
+        return dict(cast("Mapping[str, Any]", value))
+    raise InvalidAction("expected an object", path=path)
+
+
+def _decode(answer: Answer) -> dict[str, Any]:
+    if isinstance(answer, bytes | str):
+        try:
+            answer = msgspec.json.decode(answer)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            raise InvalidAction("expected a JSON object in UTF-8", path="$.response") from None
+    return members_of(answer, "$.response")
+
+
+T = TypeVar("T", ClassificationsOffered, DocumentsOffered)
+
+
+def _offer(cls: type[T], data: dict[str, Any]) -> T:
+    return fields.build(cls, data, path="$.response", rules=cls.rules)
