@@ -5,7 +5,8 @@
     │   ├── InvalidAction      an argument breaks a rule
     │   ├── IllegalTransition  the session's state does not allow this action
     │   ├── UnknownSuggestion  the suggestion was not offered in this session
-    │   └── UnknownSession     no record of that session
+    │   ├── UnknownSession     no record of that session
+    │   └── NotRunning         the CaseAssist is not open
     ├── StoreError             the stored data
     │   ├── CorruptRecord      a record that cannot be read or does not follow from those before it
     │   ├── UnsupportedRecord  a record that a newer version wrote
@@ -28,6 +29,7 @@ __all__ = [
     "DeliveryError",
     "IllegalTransition",
     "InvalidAction",
+    "NotRunning",
     "SequenceConflict",
     "SinkRefused",
     "SinkUnavailable",
@@ -116,6 +118,13 @@ class UnknownSession(ActionError):
 
     def __str__(self) -> str:
         return f"there is no session {self.session_id!r}; start it first"
+
+
+class NotRunning(ActionError):
+    """The CaseAssist is not open: not entered yet, or closed already."""
+
+    def __str__(self) -> str:
+        return "the CaseAssist is not open: use it inside `async with CaseAssist(...)`"
 
 
 class StoreError(CaseAssistError):

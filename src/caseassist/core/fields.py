@@ -450,7 +450,7 @@ class _Copy:
             if isfinite(value):
                 return value
             raise InvalidAction("expected a finite number, got NaN or an infinity", path=path)
-        if depth >= MAX_DEPTH and kind in (dict, list, tuple):
+        if depth >= MAX_DEPTH and isinstance(value, dict | list | tuple):
             raise InvalidAction(f"nested more than {MAX_DEPTH} levels deep", path=path)
         if kind is dict:
             self._count(len(value), path)

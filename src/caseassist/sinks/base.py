@@ -1,0 +1,47 @@
+"""What a sink is: where records are delivered."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from caseassist.core.records import Record
+
+__all__ = ["Sink"]
+
+
+class Sink(Protocol):
+    """A place where records are delivered. Derive from it and write :meth:`deliver`; the rest has defaults.
+
+    A courier calls ``deliver`` with what is to be delivered and decides by what it raises:
+
+    * It returns when all the records are taken. What that means (written, synced, answered) is the sink's to say.
+    * It raises SinkUnavailable when it can take nothing at the moment. The courier waits and calls again with the
+      records that are left.
+    * It raises SinkRefused when it will never take one record. The courier puts that one aside and goes on after it.
+    * Both say in ``delivered`` how many records of the call were taken before.
+    * Any other exception is a mistake in the sink. It is logged and treated like SinkUnavailable: nothing is lost.
+
+    Delivery is at least once: a record can come again after a restart. ``(session_id, seq)`` tells.
+    """
+
+    name: str
+    """Names the sink's position in the store: unique in a CaseAssist, and the same after a restart."""
+
+    batch_records: int = 256
+    """At most so many records in a call."""
+
+    linger_s: float = 0.0
+    """Seconds to wait for a batch to fill."""
+
+    sessions_at_once: int = 1
+    """1: one call at a time, with records of all sessions in the order of the store. More: so many calls at a time,
+    each with the records of one session, and never two of the same session."""
+
+    async def open(self) -> None:
+        """Called once before the first delivery, in the event loop that delivers. Raise what stops the start."""
+
+    async def deliver(self, records: Sequence[Record]) -> None:
+        """Take records. ``records``: 1 to ``batch_records``, each session's in sequence."""
+        ...
+
+    async def aclose(self) -> None:
+        """Release everything; called once, after the last delivery has returned or was cancelled."""
