@@ -8,6 +8,7 @@ from caseassist.core.records import Record
 from caseassist.core.session import Session
 from caseassist.delivery import DrainReport
 from caseassist.live import Case, CaseAssist
+from caseassist.sinks.file import FileSink
 from caseassist.sinks.http import HTTPSink
 from caseassist.sinks.memory import MemorySink
 from caseassist.stores.memory import MemoryStore
@@ -20,6 +21,7 @@ __all__ = [
     "Context",
     "CustomEvent",
     "DrainReport",
+    "FileSink",
     "HTTPSink",
     "LifeCycle",
     "MemorySink",

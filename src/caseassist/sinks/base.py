@@ -38,6 +38,7 @@ class Sink(Protocol):
 
     async def open(self) -> None:
         """Called once before the first delivery, in the event loop that delivers. Raise what stops the start."""
+        return
 
     async def deliver(self, records: Sequence[Record]) -> None:
         """Take records. ``records``: 1 to ``batch_records``, each session's in sequence."""
@@ -45,3 +46,4 @@ class Sink(Protocol):
 
     async def aclose(self) -> None:
         """Release everything; called once, after the last delivery has returned or was cancelled."""
+        return

@@ -1,11 +1,11 @@
-"""The sink in memory: for tests and demos."""
+"""The sinks that reach nothing outside: one keeps what it gets, for tests and demos; one throws it away."""
 
 from collections.abc import Sequence
 
 from caseassist.core.records import Record
 from caseassist.sinks.base import Sink
 
-__all__ = ["MemorySink"]
+__all__ = ["MemorySink", "NullSink"]
 
 
 class MemorySink(Sink):
@@ -17,3 +17,13 @@ class MemorySink(Sink):
 
     async def deliver(self, records: Sequence[Record]) -> None:
         self.records.extend(records)
+
+
+class NullSink(Sink):
+    """Takes everything and keeps nothing: to measure what comes before it."""
+
+    def __init__(self, name: str = "null") -> None:
+        self.name = name
+
+    async def deliver(self, records: Sequence[Record]) -> None:
+        """Throw the records away."""

@@ -1,6 +1,5 @@
 """The sink in a binary stream, such as standard output or a pipe: one record, one line of JSON."""
 
-import io
 import threading
 from collections.abc import Sequence
 from typing import BinaryIO
@@ -27,16 +26,9 @@ class StreamSink(Sink):
     cancellation: the write in progress is then left behind in its thread and ends when it ends.
     """
 
-    def __init__(self, stream: BinaryIO, *, name: str = "stream", linger_s: float = 0.0) -> None:
-        """Name the stream.
-
-        ``name``: of the sink's position in the store; default ``stream``.
-        ``linger_s``: seconds to wait for a batch to fill, ≥ 0; default 0.
-        """
-        if not linger_s >= 0:
-            raise ValueError(f"linger_s must be at least 0 seconds, not {linger_s}")
+    def __init__(self, stream: BinaryIO, *, name: str = "stream") -> None:
+        """Name the stream. ``name``: of the sink's position in the store; default ``stream``."""
         self.name = name
-        self.linger_s = linger_s
         self._stream = stream
         self._torn = False
         self._writing = threading.Lock()
@@ -62,11 +54,11 @@ class StreamSink(Sink):
 
     def _write(self, lines: bytes) -> None:
         self._stream.flush()
-        stream = self._stream.raw if isinstance(self._stream, io.BufferedWriter) else self._stream
+        unbuffered: BinaryIO = getattr(self._stream, "raw", self._stream)
         rest = memoryview(b"\n" + lines if self._torn else lines)
         self._torn = True
         while rest:
-            written = stream.write(rest)
+            written = unbuffered.write(rest)
             if not written:
                 raise OSError("it takes nothing at the moment")
             rest = rest[written:]
