@@ -22,7 +22,7 @@ except ImportError as error:  # pragma: no cover (the wheel check runs without t
 from caseassist import diagram as pictures
 from caseassist import script
 from caseassist.core import records
-from caseassist.core.errors import InvalidAction
+from caseassist.core.errors import CaseAssistError, InvalidAction
 from caseassist.core.events import Context
 from caseassist.core.records import action_name
 from caseassist.core.session import checked_context
@@ -263,6 +263,8 @@ def run(function: Callable[..., Any], *args: Any) -> Any:
     """Run an async function to its end. The first interrupt stops it in good order, a second one at once."""
     try:
         return anyio.run(function, *args)
+    except CaseAssistError as error:  # lines that are refused are answered: this is a sink that cannot be opened
+        raise click.UsageError(str(error)) from error
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)
         sys.exit(INTERRUPTED)
@@ -319,7 +321,7 @@ def summarise(report: DrainReport, *, to_stderr: bool) -> None:
 
     table = Table(box=box.SIMPLE)
     for heading in ("sink", "delivered", "pending", "dropped"):
-        table.add_column(heading, justify="left" if heading == "sink" else "right")
+        table.add_column(heading, justify="left" if heading == "sink" else "right", overflow="fold")
     for sink in report.sinks:
         dropped = ", ".join(f"{count} {reason}" for reason, count in sink.dropped.items()) or "0"
         table.add_row(sink.sink, str(sink.delivered), str(sink.pending), dropped)
