@@ -27,14 +27,15 @@ async def deliver(records: list[Record], port: int, in_flight: int) -> float:
     sink = HTTPSink(f"http://127.0.0.1:{port}", token=None, sessions_at_once=in_flight)
     events = len(_sent(records, sink))
     courier = Courier(store, sink)
+    await courier.open()
     async with anyio.create_task_group() as tasks:
-        await tasks.start(courier.run)
+        tasks.start_soon(courier.run)
         for begin in range(0, len(records), 10):
             courier.notify(await store.append(records[begin : begin + 10], timeout_s=1))
         begin_s = time.perf_counter()
         await courier.drain()
         taken_s = time.perf_counter() - begin_s
-        await courier.aclose()
+        courier.stop()
     assert courier.progress.pending == 0
     return events / taken_s
 

@@ -17,8 +17,8 @@ import selectors
 import socket
 import statistics
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from importlib.metadata import version
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -235,6 +235,21 @@ async def measure(client: Client, port: int, in_flight: int, seconds: float) -> 
         return done / (time.perf_counter() - start)
 
 
+@contextmanager
+def running_server() -> Iterator[int]:
+    """The server in a process of its own; gives its port."""
+    spawn = multiprocessing.get_context("spawn")
+    ours_end, theirs = spawn.Pipe()
+    server = spawn.Process(target=serve, args=(theirs,), daemon=True)
+    server.start()
+    try:
+        port: int = ours_end.recv()
+        yield port
+    finally:
+        server.terminate()
+        server.join()
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description="Events per second through HTTP/1.1 clients on loopback.")
     arguments.add_argument("--quick", action="store_true", help="a few seconds only; for a first impression")
@@ -251,21 +266,14 @@ def main() -> None:
     print(", ".join(f"{name} {value}" for name, value in machine.items()))
     print(f"median of {repeats} runs of {seconds:g} s each (lowest-highest), events/s\n")
 
-    spawn = multiprocessing.get_context("spawn")
-    ours_end, theirs = spawn.Pipe()
-    server = spawn.Process(target=serve, args=(theirs,), daemon=True)
-    server.start()
-    port: int = ours_end.recv()
-
     cells = [(backend, in_flight) for backend in ("asyncio", "trio") for in_flight in (1, 16, 64)]
     runs: dict[tuple[str, str, int], list[float]] = {}
-    for backend, in_flight in cells:
-        for _ in range(repeats):
-            for name, client in VARIANTS.items():
-                rate = anyio.run(measure, client, port, in_flight, seconds, backend=backend)
-                runs.setdefault((name, backend, in_flight), []).append(rate)
-    server.terminate()
-    server.join()
+    with running_server() as port:
+        for backend, in_flight in cells:
+            for _ in range(repeats):
+                for name, client in VARIANTS.items():
+                    rate = anyio.run(measure, client, port, in_flight, seconds, backend=backend)
+                    runs.setdefault((name, backend, in_flight), []).append(rate)
 
     print(f"{'':27}" + "".join(f"{f'{backend} {in_flight}':>22}" for backend, in_flight in cells))
     for name in VARIANTS:

@@ -14,7 +14,12 @@ PLAN = {(state, action): dest for action, state, dest in cells()}
 STOCK = LifeCycle()
 
 
-def floor() -> None:
+def floor(number: int) -> None:
+    for _ in range(number):
+        floor_session()
+
+
+def floor_session() -> None:
     state, ticket, context = "started", Ticket(), Context()
     log: list[Record] = []
     for seq in range(len(ACTIONS)):
@@ -31,7 +36,7 @@ def run(quick: bool) -> list[Result]:
     rates = turns(
         {
             "caseassist": lambda: [play() for _ in range(number)],
-            "floor": lambda: [floor() for _ in range(number)],
+            "floor": lambda: floor(number),
             "stock transitions": lambda: [play(STOCK) for _ in range(number)],
         },
         number * len(ACTIONS),

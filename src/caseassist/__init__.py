@@ -1,5 +1,7 @@
 """Log Coveo Case Assist sessions: a typed, validated, event-sourced state machine with async delivery."""
 
+from typing import TYPE_CHECKING, Any
+
 from caseassist.core.errors import CaseAssistError
 from caseassist.core.events import ClickEvent, Context, CustomEvent, Ticket
 from caseassist.core.identity import client_id_from
@@ -9,9 +11,11 @@ from caseassist.core.session import Session
 from caseassist.delivery import DrainReport
 from caseassist.live import Case, CaseAssist
 from caseassist.sinks.file import FileSink
-from caseassist.sinks.http import HTTPSink
 from caseassist.sinks.memory import MemorySink
 from caseassist.stores.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from caseassist.sinks.http import HTTPSink
 
 __all__ = [
     "Case",
@@ -31,3 +35,12 @@ __all__ = [
     "Ticket",
     "client_id_from",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """HTTPSink comes when it is asked for: TLS and an HTTP parser take a third of the time to import everything."""
+    if name == "HTTPSink":
+        from caseassist.sinks.http import HTTPSink
+
+        return HTTPSink
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,10 +4,11 @@ It rules over nothing by itself. An action asks the session for records, appends
 session on; couriers deliver behind it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 from uuid import uuid4
 
 import anyio
@@ -37,6 +38,8 @@ __all__ = ["Case", "CaseAssist"]
 
 BREATHE_EVERY = 64
 """Appends after which an action lets other tasks run: a store in memory never has to wait, and delivery must go on."""
+MIN_CLOSE_S = 0.1
+"""Seconds that sinks get to close when delivery has used up the deadline."""
 
 
 def utc_now() -> datetime:
@@ -55,7 +58,8 @@ class CaseAssist:
     ``context``: what all sessions have in common. ``store``: where records are kept; in memory unless given.
     ``sinks``: where they are delivered, each with a name of its own. ``append_timeout_s``: seconds that an action
     waits for room in the store. ``drain_timeout_s``: seconds that leaving the block waits for delivery.
-    ``life_cycle``: the machine, if you extend it. ``clock`` and ``new_id`` give time and ids; tests pass their own.
+    ``life_cycle``: the machine, if you extend it. ``clock``, ``new_id``, ``rng`` and ``sleep`` are where time, ids and
+    the chance and length of pauses between tries come from; tests pass their own.
 
     Raises InvalidAction if the context breaks a rule, and ValueError if two sinks have one name.
     """
@@ -71,6 +75,8 @@ class CaseAssist:
         life_cycle: LifeCycle = LIFE_CYCLE,
         clock: Callable[[], datetime] = utc_now,
         new_id: Callable[[], str] = new_id,
+        rng: random.Random | None = None,
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         if len({sink.name for sink in sinks}) < len(sinks):
             raise ValueError("every sink needs a name of its own: it is how the store remembers what it has delivered")
@@ -81,21 +87,29 @@ class CaseAssist:
         self.life_cycle = life_cycle
         self.clock = clock
         self.new_id = new_id
-        self._couriers = [Courier(self.store, sink) for sink in sinks]
+        self._couriers = [Courier(self.store, sink, rng=rng, sleep=sleep) for sink in sinks]
         self._tasks: anyio.abc.TaskGroup | None = None
+        self._entered = False
         self._open = False
         self._appends = 0
 
     async def __aenter__(self) -> Self:
-        tasks = self._tasks = anyio.create_task_group()
-        await tasks.__aenter__()
+        """Open the sinks. Raises what one of them raises, and RuntimeError the second time."""
+        if self._entered:
+            raise RuntimeError("a CaseAssist can be entered once; make another one")
+        self._entered = True
         try:
             for courier in self._couriers:
-                await tasks.start(courier.run)
-        except BaseException as error:
-            tasks.cancel_scope.cancel()
-            await tasks.__aexit__(type(error), error, error.__traceback__)
+                await courier.open()
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                for courier in self._couriers:
+                    await courier.aclose()
+                await self.store.aclose()
             raise
+        self._tasks = await anyio.create_task_group().__aenter__()
+        for courier in self._couriers:
+            self._tasks.start_soon(self._run, courier)
         self._open = True
         return self
 
@@ -103,12 +117,16 @@ class CaseAssist:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         assert self._tasks is not None
-        with anyio.CancelScope(shield=True):
-            await self.aclose()
-        if isinstance(error, anyio.get_cancelled_exc_class()):
-            await self._tasks.__aexit__(kind, error, traceback)
-        else:  # the couriers have ended; an error of the block is not theirs, and must not come out wrapped in a group
-            await self._tasks.__aexit__(None, None, None)
+        self._tasks.cancel_scope.shield = True
+        try:
+            with anyio.CancelScope(shield=True):
+                await self.aclose()
+        finally:
+            # The couriers have ended. What ended the block is not theirs, and must not come out wrapped in a group.
+            try:
+                await self._tasks.__aexit__(None, None, None)
+            except BaseExceptionGroup as group:
+                raise _only_one_of(group) from None
 
     async def start(
         self,
@@ -139,18 +157,18 @@ class CaseAssist:
 
     async def resume(self, session_id: str) -> "Case":
         """Return the handle on a session as the store has it. Raises UnknownSession, CorruptRecord, NotRunning."""
-        self._running()
-        records = await self.store.load(session_id)
+        records = await self.load(session_id)
         if not records:
             raise UnknownSession(session_id)
         return Case(self, Session.fold(records, Session(id=session_id, life_cycle=self.life_cycle)))
 
     async def flush(self, timeout_s: float) -> DrainReport:
-        """Wait until everything recorded so far and meanwhile is delivered, at most ``timeout_s`` seconds."""
+        """Wait until everything recorded so far is delivered, at most ``timeout_s`` seconds.
+
+        What is recorded meanwhile is not waited for, but it is in the report.
+        """
         with anyio.move_on_after(timeout_s):
-            async with anyio.create_task_group() as tasks:
-                for courier in self._couriers:
-                    tasks.start_soon(courier.drain)
+            await self._drain()
         return self.report()
 
     def report(self) -> DrainReport:
@@ -158,20 +176,31 @@ class CaseAssist:
         return DrainReport(tuple(courier.progress for courier in self._couriers))
 
     async def aclose(self, deadline_s: float | None = None) -> DrainReport:
-        """Take no more actions, wait for delivery at most ``deadline_s`` seconds, and stop. Again: only the report.
+        """Take no more actions, wait for delivery at most ``deadline_s`` seconds, and stop.
 
         Leaving the block does this with ``drain_timeout_s``, also when it is left by an error or by cancellation. What
-        is not delivered by then stays in the store.
+        is not delivered by then stays in the store. Closing again is fine; of several at once, the shortest deadline
+        counts.
         """
-        if self._open:
-            self._open = False
-            try:
-                await self.flush(self.drain_timeout_s if deadline_s is None else deadline_s)
-            finally:
-                with anyio.CancelScope(shield=True):
-                    for courier in self._couriers:
-                        await courier.aclose()
-                    await self.store.aclose()
+        if self._tasks is None:
+            return self.report()
+        self._open = False
+        deadline_s = self.drain_timeout_s if deadline_s is None else deadline_s
+        deadline = anyio.current_time() + deadline_s
+        try:
+            with anyio.move_on_after(deadline_s):
+                # An action that was waiting for room in the store can still be recorded meanwhile.
+                while any(courier.progress.pending and not courier.closed for courier in self._couriers):
+                    await self._drain()
+        finally:
+            close_s = max(deadline - anyio.current_time(), MIN_CLOSE_S)
+            for courier in self._couriers:
+                courier.stop(close_s)
+            with anyio.move_on_after(close_s + MIN_CLOSE_S, shield=True):
+                for courier in self._couriers:
+                    await courier.wait_closed()
+            with anyio.CancelScope(shield=True):
+                await self.store.aclose()
         return self.report()
 
     async def append(self, records: Sequence[Record]) -> None:
@@ -180,17 +209,45 @@ class CaseAssist:
         ``records``: 1 to 256 of one session, in sequence. Raises SequenceConflict, StoreFull, AppendUnknown, and
         NotRunning.
         """
-        self._running()
         self._appends += 1
         if self._appends % BREATHE_EVERY == 0:
             await anyio.lowlevel.checkpoint()
-        position = await self.store.append(records, timeout_s=self.append_timeout_s)
-        for courier in self._couriers:
-            courier.notify(position)
+        self._running()
+        position = 0
+        try:
+            position = await self.store.append(records, timeout_s=self.append_timeout_s)
+        finally:  # cut off while writing, it may be stored all the same
+            for courier in self._couriers:
+                courier.notify(position)
+
+    async def load(self, session_id: str) -> Sequence[Record]:
+        """Return the records of a session as the store has them, oldest first. Raises NotRunning."""
+        self._running()
+        return await self.store.load(session_id)
+
+    async def _run(self, courier: Courier) -> None:
+        """Deliver until told to stop, and not until the block is cancelled: it is drained first."""
+        with anyio.CancelScope(shield=True):
+            await courier.run()
+
+    async def _drain(self) -> None:
+        async with anyio.create_task_group() as tasks:
+            for courier in self._couriers:
+                tasks.start_soon(courier.drain)
 
     def _running(self) -> None:
         if not self._open:
             raise NotRunning
+
+
+def _only_one_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The exception in a group, if it is the only one: ``except KeyboardInterrupt`` does not look into groups."""
+    while len(group.exceptions) == 1:
+        error = group.exceptions[0]
+        if not isinstance(error, BaseExceptionGroup):
+            return error
+        group = cast("BaseExceptionGroup[BaseException]", error)
+    return group
 
 
 class Case:
@@ -198,13 +255,16 @@ class Case:
 
     Arguments are those of :class:`Session`'s methods; ``at`` is when it happened, now unless given. An action that is
     refused raises an ActionError and has done nothing. Actions of one Case that run at the same time wait for each
-    other.
+    other. After an action that was cut off (cancelled, AppendUnknown) or failed in the store, the next one first looks
+    what the store has.
     """
 
     def __init__(self, assist: CaseAssist, session: Session) -> None:
         self._assist = assist
         self._session = session
         self._lock = anyio.Lock(fast_acquire=True)
+        self._unsure = False
+        """Whether the store may have more of the session than we know."""
 
     def __repr__(self) -> str:
         return f"<Case {self._session.id} {self._session.state}>"
@@ -231,20 +291,17 @@ class Case:
 
     async def update_field(self, field_name: str, value: Any, *, at: datetime | None = None) -> Record:
         """See :meth:`Session.update_field`."""
-        async with self._lock:
-            return await self._record(self._session.update_field(field_name, value, at=at or self._now()))
+        return await self._act(lambda session, at: session.update_field(field_name, value, at=at), at)
 
     async def offer_classifications(
         self, response: Answer | ClassificationsOffered, *, at: datetime | None = None
     ) -> Record:
         """See :meth:`Session.offer_classifications`."""
-        async with self._lock:
-            return await self._record(self._session.offer_classifications(response, at=at or self._now()))
+        return await self._act(lambda session, at: session.offer_classifications(response, at=at), at)
 
     async def offer_documents(self, response: Answer | DocumentsOffered, *, at: datetime | None = None) -> Record:
         """See :meth:`Session.offer_documents`."""
-        async with self._lock:
-            return await self._record(self._session.offer_documents(response, at=at or self._now()))
+        return await self._act(lambda session, at: session.offer_documents(response, at=at), at)
 
     async def select_classification(
         self,
@@ -257,16 +314,17 @@ class Case:
         at: datetime | None = None,
     ) -> Record:
         """See :meth:`Session.select_classification`."""
-        async with self._lock:
-            records = self._session.select_classification(
+        return await self._act(
+            lambda session, at: session.select_classification(
                 classification_id,
                 response_id=response_id,
                 auto_selection=auto_selection,
                 field_name=field_name,
                 classification=classification,
-                at=at or self._now(),
-            )
-            return await self._record(records)
+                at=at,
+            ),
+            at,
+        )
 
     async def open_document(
         self,
@@ -277,11 +335,12 @@ class Case:
         at: datetime | None = None,
     ) -> Record:
         """See :meth:`Session.open_document`."""
-        async with self._lock:
-            records = self._session.open_document(
-                suggestion_id, response_id=response_id, suggestion=suggestion, at=at or self._now()
-            )
-            return await self._record(records)
+        return await self._act(
+            lambda session, at: session.open_document(
+                suggestion_id, response_id=response_id, suggestion=suggestion, at=at
+            ),
+            at,
+        )
 
     async def quickview_document(
         self,
@@ -292,11 +351,12 @@ class Case:
         at: datetime | None = None,
     ) -> Record:
         """See :meth:`Session.quickview_document`."""
-        async with self._lock:
-            records = self._session.quickview_document(
-                suggestion_id, response_id=response_id, suggestion=suggestion, at=at or self._now()
-            )
-            return await self._record(records)
+        return await self._act(
+            lambda session, at: session.quickview_document(
+                suggestion_id, response_id=response_id, suggestion=suggestion, at=at
+            ),
+            at,
+        )
 
     async def rate_document(
         self,
@@ -308,47 +368,53 @@ class Case:
         at: datetime | None = None,
     ) -> Record:
         """See :meth:`Session.rate_document`."""
-        async with self._lock:
-            records = self._session.rate_document(
-                suggestion_id, rate, response_id=response_id, suggestion=suggestion, at=at or self._now()
-            )
-            return await self._record(records)
+        return await self._act(
+            lambda session, at: session.rate_document(
+                suggestion_id, rate, response_id=response_id, suggestion=suggestion, at=at
+            ),
+            at,
+        )
 
     async def next_stage(self, stage: str | None = None, *, at: datetime | None = None) -> Record:
         """See :meth:`Session.next_stage`."""
-        async with self._lock:
-            return await self._record(self._session.next_stage(stage, at=at or self._now()))
+        return await self._act(lambda session, at: session.next_stage(stage, at=at), at)
 
     async def log_click(self, event: ClickEvent | Mapping[str, Any], *, at: datetime | None = None) -> Record:
         """See :meth:`Session.log_click`."""
-        async with self._lock:
-            return await self._record(self._session.log_click(event, at=at or self._now()))
+        return await self._act(lambda session, at: session.log_click(event, at=at), at)
 
     async def log_custom(self, event: CustomEvent | Mapping[str, Any], *, at: datetime | None = None) -> Record:
         """See :meth:`Session.log_custom`."""
-        async with self._lock:
-            return await self._record(self._session.log_custom(event, at=at or self._now()))
+        return await self._act(lambda session, at: session.log_custom(event, at=at), at)
 
     async def create(self, ticket_id: str, *, at: datetime | None = None) -> Record:
         """See :meth:`Session.create`."""
-        async with self._lock:
-            return await self._record(self._session.create(ticket_id, at=at or self._now()))
+        return await self._act(lambda session, at: session.create(ticket_id, at=at), at)
 
     async def solve(self, *, at: datetime | None = None) -> Record:
         """See :meth:`Session.solve`."""
-        async with self._lock:
-            return await self._record(self._session.solve(at=at or self._now()))
+        return await self._act(lambda session, at: session.solve(at=at), at)
 
     async def quit(self, cause: str = "user", *, at: datetime | None = None) -> Record:
         """See :meth:`Session.quit`."""
+        return await self._act(lambda session, at: session.quit(cause, at=at), at)
+
+    async def _act(self, decide: Callable[[Session, datetime], Sequence[Record]], at: datetime | None) -> Record:
+        """Have the session decide, append what it decided, then move it on."""
         async with self._lock:
-            return await self._record(self._session.quit(cause, at=at or self._now()))
+            if self._unsure:
+                await self._catch_up()
+            records = decide(self._session, self._assist.clock() if at is None else at)
+            self._unsure = True
+            await self._assist.append(records)
+            self._unsure = False
+            self._session = Session.fold(records, self._session)
+            return records[-1]
 
-    def _now(self) -> datetime:
-        return self._assist.clock()
-
-    async def _record(self, records: Sequence[Record]) -> Record:
-        """Append what the session decided, then move it on."""
-        await self._assist.append(records)
-        self._session = Session.fold(records, self._session)
-        return records[-1]
+    async def _catch_up(self) -> None:
+        """Move the session on to what the store has."""
+        records = await self._assist.load(self.id)
+        self._session = Session.fold(
+            (record for record in records if record.seq >= self._session.next_seq), self._session
+        )
+        self._unsure = False

@@ -5,7 +5,6 @@ into a reply. The other half, :class:`HTTPTransport`, opens, keeps and closes co
 docs/explanation/transport.md has the reasons and the measurements.
 """
 
-import asyncio
 import re
 import selectors
 import ssl
@@ -167,9 +166,8 @@ class _ReplyParser:
         try:
             self._llhttp.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
-            if self._reply is None:
+            if self._reply is None:  # else the reply is good, and on_message_begin has noted that more came after it
                 raise TransportError("protocol", "the reply is not valid HTTP/1.x", maybe_sent=True) from exc
-            self.reusable = False  # the reply is good; what came after it is not
         # A head without an end has no complete header to be counted: there, every byte received counts.
         head_bytes = self._head_bytes if self._status else self._received_bytes
         if head_bytes > self._max_head_bytes:
@@ -294,6 +292,8 @@ def _start(job: Callable[[], Coroutine[None, None, None]]) -> object:
     trio = sys.modules.get("trio")
     if trio is not None and trio.lowlevel.in_trio_task():
         return trio.lowlevel.spawn_system_task(job)
+    import asyncio  # not at the top: importing caseassist should cost little, and trio's users do without
+
     return asyncio.get_running_loop().create_task(job())
 
 

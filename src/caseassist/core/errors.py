@@ -21,6 +21,8 @@ Every error keeps its data in attributes; the sentence is built from them. No me
 may be personal: it names the place, what was expected, and the kind of thing that was found.
 """
 
+from typing import Any
+
 __all__ = [
     "ActionError",
     "AppendUnknown",
@@ -43,6 +45,17 @@ __all__ = [
 
 class CaseAssistError(Exception):
     """The root: catch this to catch everything that caseassist raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception is pickled as a call with its `args`, which our keyword-only arguments do not take. A process
+        # pool whose worker raises what cannot be unpickled hangs.
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(cls: type[CaseAssistError], args: tuple[Any, ...], members: dict[str, Any]) -> CaseAssistError:
+    error = cls.__new__(cls, *args)
+    error.__dict__.update(members)
+    return error
 
 
 class ActionError(CaseAssistError):
@@ -117,7 +130,7 @@ class UnknownSession(ActionError):
         self.session_id = session_id
 
     def __str__(self) -> str:
-        return f"there is no session {self.session_id!r}; start it first"
+        return f"there is no session {self.session_id!r} in this store; start it first"
 
 
 class NotRunning(ActionError):
@@ -184,7 +197,10 @@ class StoreFull(StoreError):
         self.limit = limit
 
     def __str__(self) -> str:
-        return f"the store is full ({self.limit}) and delivery does not make room"
+        return (
+            f"the store is full ({self.limit}) and delivery does not make room: "
+            "see why the sinks do not deliver, or give the store higher limits"
+        )
 
 
 class AppendUnknown(StoreError):

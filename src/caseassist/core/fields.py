@@ -9,10 +9,11 @@ hands in passes :func:`build` once; what has passed is trusted from then on.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from math import isfinite
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, Union, cast, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
@@ -20,8 +21,13 @@ from msgspec import Meta
 from caseassist.core.errors import InvalidAction
 
 __all__ = [
+    "CONTENT_ID_KEYS",
     "LANGUAGES",
     "ActionCause",
+    "Anonymous",
+    "AutoSelection",
+    "Cause",
+    "ClassificationId",
     "ClientId",
     "Confidence",
     "ContentIdKey",
@@ -54,8 +60,10 @@ __all__ = [
     "SourceName",
     "SplitTestRunName",
     "SplitTestRunVersion",
+    "Stage",
     "SuggestionId",
     "Text",
+    "TicketCustom",
     "TicketId",
     "TrackingId",
     "UserAgent",
@@ -64,7 +72,12 @@ __all__ = [
     "build",
     "check_custom_data",
     "content_key",
+    "convert",
+    "kind_of",
+    "known_part",
     "language_from_locale",
+    "members_of",
+    "path_of",
     "plain",
 ]
 
@@ -77,6 +90,8 @@ MAX_DEPTH = 16
 MAX_MEMBERS = 1024
 
 _NO_CONTROLS = r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]"
+_END = r"(?!\n)$"
+"""The end of the text, in Python too: there, ``$`` alone also matches before a newline that ends the text."""
 
 
 def _meta(expected: str, *rules: str, **limits: Any) -> Meta:
@@ -86,208 +101,35 @@ def _meta(expected: str, *rules: str, **limits: Any) -> Meta:
 def _id(expected: str, *rules: str, max_length: int = MAX_ID) -> Meta:
     """Opaque text: never empty, no control characters, no half of a surrogate pair."""
     return _meta(f"{expected}: 1 to {max_length} characters, no control characters", *rules,
-                 max_length=max_length, pattern=f"^{_NO_CONTROLS}+$")  # fmt: skip
+                 max_length=max_length, pattern=f"^{_NO_CONTROLS}+{_END}")  # fmt: skip
 
 
 def _name(expected: str, limit: int, *rules: str) -> Meta:
     return _meta(f"{expected}: at most {limit} characters", *rules, max_length=limit)
 
 
-# ISO 639-1, as registered with the Library of Congress: 183 codes.
-LANGUAGES = frozenset(
-    [
-        "aa",
-        "ab",
-        "ae",
-        "af",
-        "ak",
-        "am",
-        "an",
-        "ar",
-        "as",
-        "av",
-        "ay",
-        "az",
-        "ba",
-        "be",
-        "bg",
-        "bh",
-        "bi",
-        "bm",
-        "bn",
-        "bo",
-        "br",
-        "bs",
-        "ca",
-        "ce",
-        "ch",
-        "co",
-        "cr",
-        "cs",
-        "cu",
-        "cv",
-        "cy",
-        "da",
-        "de",
-        "dv",
-        "dz",
-        "ee",
-        "el",
-        "en",
-        "eo",
-        "es",
-        "et",
-        "eu",
-        "fa",
-        "ff",
-        "fi",
-        "fj",
-        "fo",
-        "fr",
-        "fy",
-        "ga",
-        "gd",
-        "gl",
-        "gn",
-        "gu",
-        "gv",
-        "ha",
-        "he",
-        "hi",
-        "ho",
-        "hr",
-        "ht",
-        "hu",
-        "hy",
-        "hz",
-        "ia",
-        "id",
-        "ie",
-        "ig",
-        "ii",
-        "ik",
-        "io",
-        "is",
-        "it",
-        "iu",
-        "ja",
-        "jv",
-        "ka",
-        "kg",
-        "ki",
-        "kj",
-        "kk",
-        "kl",
-        "km",
-        "kn",
-        "ko",
-        "kr",
-        "ks",
-        "ku",
-        "kv",
-        "kw",
-        "ky",
-        "la",
-        "lb",
-        "lg",
-        "li",
-        "ln",
-        "lo",
-        "lt",
-        "lu",
-        "lv",
-        "mg",
-        "mh",
-        "mi",
-        "mk",
-        "ml",
-        "mn",
-        "mr",
-        "ms",
-        "mt",
-        "my",
-        "na",
-        "nb",
-        "nd",
-        "ne",
-        "ng",
-        "nl",
-        "nn",
-        "no",
-        "nr",
-        "nv",
-        "ny",
-        "oc",
-        "oj",
-        "om",
-        "or",
-        "os",
-        "pa",
-        "pi",
-        "pl",
-        "ps",
-        "pt",
-        "qu",
-        "rm",
-        "rn",
-        "ro",
-        "ru",
-        "rw",
-        "sa",
-        "sc",
-        "sd",
-        "se",
-        "sg",
-        "si",
-        "sk",
-        "sl",
-        "sm",
-        "sn",
-        "so",
-        "sq",
-        "sr",
-        "ss",
-        "st",
-        "su",
-        "sv",
-        "sw",
-        "ta",
-        "te",
-        "tg",
-        "th",
-        "ti",
-        "tk",
-        "tl",
-        "tn",
-        "to",
-        "tr",
-        "ts",
-        "tt",
-        "tw",
-        "ty",
-        "ug",
-        "uk",
-        "ur",
-        "uz",
-        "ve",
-        "vi",
-        "vo",
-        "wa",
-        "wo",
-        "xh",
-        "yi",
-        "yo",
-        "za",
-        "zh",
-        "zu",
-    ]
-)
+# ISO 639-1, as registered with the Library of Congress: 183 codes, and bh, which was withdrawn in 2021.
+# fmt: off
+LANGUAGES = frozenset([
+    "aa", "ab", "ae", "af", "ak", "am", "an", "ar", "as", "av", "ay", "az", "ba", "be", "bg", "bh", "bi", "bm",
+    "bn", "bo", "br", "bs", "ca", "ce", "ch", "co", "cr", "cs", "cu", "cv", "cy", "da", "de", "dv", "dz", "ee",
+    "el", "en", "eo", "es", "et", "eu", "fa", "ff", "fi", "fj", "fo", "fr", "fy", "ga", "gd", "gl", "gn", "gu",
+    "gv", "ha", "he", "hi", "ho", "hr", "ht", "hu", "hy", "hz", "ia", "id", "ie", "ig", "ii", "ik", "io", "is",
+    "it", "iu", "ja", "jv", "ka", "kg", "ki", "kj", "kk", "kl", "km", "kn", "ko", "kr", "ks", "ku", "kv", "kw",
+    "ky", "la", "lb", "lg", "li", "ln", "lo", "lt", "lu", "lv", "mg", "mh", "mi", "mk", "ml", "mn", "mr", "ms",
+    "mt", "my", "na", "nb", "nd", "ne", "ng", "nl", "nn", "no", "nr", "nv", "ny", "oc", "oj", "om", "or", "os",
+    "pa", "pi", "pl", "ps", "pt", "qu", "rm", "rn", "ro", "ru", "rw", "sa", "sc", "sd", "se", "sg", "si", "sk",
+    "sl", "sm", "sn", "so", "sq", "sr", "ss", "st", "su", "sv", "sw", "ta", "te", "tg", "th", "ti", "tk", "tl",
+    "tn", "to", "tr", "ts", "tt", "tw", "ty", "ug", "uk", "ur", "uz", "ve", "vi", "vo", "wa", "wo", "xh", "yi",
+    "yo", "za", "zh", "zu",
+])
+# fmt: on
 
 Identifier = Annotated[str, _id("an identifier")]
 ClientId = Annotated[
     str,
     _meta("a UUID in lower case", "CD-002", "CQ-002", "CL-056", "CU-032", "CA-013",
-          pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"),
+          pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}" + _END),
 ]  # fmt: skip
 FieldName = Annotated[str, _id("the name of a field", "CA-031", "CA-063")]
 FieldValue = Annotated[
@@ -341,9 +183,9 @@ Language = Annotated[
     str,
     _meta("a two-letter ISO 639-1 code in lower case, such as 'en' (language_from_locale makes one from a locale)",
           "CD-008", "CQ-008", "CL-009", "CL-008", "CL-010", "CU-004", "CU-003", "CU-005",
-          pattern=f"^({'|'.join(sorted(LANGUAGES))})$"),
+          pattern=f"^({'|'.join(sorted(LANGUAGES))}){_END}"),
 ]  # fmt: skip
-SearchHub = Annotated[str, _name("the name of the interface", 128, "CA-009", "CL-014", "CU-016")]
+SearchHub = Annotated[str, _name("the name of the interface", 128, "CA-009", "CL-014", "CU-016", "CD-010", "CQ-010")]
 OriginContext = Annotated[str, _name("the deployment", 128, "CD-009", "CQ-009", "CL-040", "CL-041", "CU-015")]
 OriginLevel1 = Annotated[
     str, _name("the name of the interface (search hub)", 128, "CD-010", "CQ-010", "CL-014", "CL-016", "CU-016")
@@ -379,6 +221,8 @@ TicketCustom = Annotated[Mapping[str, Any], _meta("an object with values of your
 CONTENT_ID_KEYS = ("contentIDKey", "contentIDValue")
 """The two customData keys that keep their capitals: machine learning models look them up as printed (CL-D11)."""
 
+_CONTENT_ID_KEYS = {key.lower(): key for key in CONTENT_ID_KEYS}
+
 _KEY = re.compile("[A-Za-z0-9_ ]+")
 
 
@@ -395,7 +239,8 @@ def language_from_locale(locale: str) -> str:
 
 def content_key(key: str) -> str:
     """The form that Coveo gives to a customData key: spaces become underscores, capitals small (CL-D06, CL-D07)."""
-    return key if key in CONTENT_ID_KEYS else key.replace(" ", "_").lower()
+    small = key.replace(" ", "_").lower()
+    return _CONTENT_ID_KEYS.get(small, small)
 
 
 def check_custom_data(data: Mapping[str, Any], rules: str, *, path: str = "$.customData") -> None:
@@ -412,10 +257,11 @@ def check_custom_data(data: Mapping[str, Any], rules: str, *, path: str = "$.cus
         if other != key:
             problem = f"the keys {other!r} and {key!r} are one key to the service"
             raise InvalidAction(problem, path=path, rule=f"{rules}-D07")
-    for key, limit, rule in (("contentIDKey", 128, "CL-019"), ("contentIDValue", 512, "CL-020")):
+    for name, limit, rule in (("contentIDKey", 128, "CL-019"), ("contentIDValue", 512, "CL-020")):
+        key = seen.get(name, name)  # as it is spelt here
         value = data.get(key)
         if key in data and not (isinstance(value, str) and 0 < len(value) <= limit):
-            problem = f"expected a string of 1 to {limit} characters, got {_kind(value)}"
+            problem = f"expected a string of 1 to {limit} characters, got {kind_of(value)}"
             raise InvalidAction(problem, path=f"{path}.{key}", rule=rule)
 
 
@@ -423,10 +269,26 @@ def plain(value: Any, path: str = "$") -> Any:
     """Return a deep copy of a JSON value, or raise InvalidAction for what JSON cannot carry unharmed.
 
     Refused: NaN and infinities, halves of surrogate pairs, keys that are not strings, Python objects, more than 16
-    levels, 1,024 members or 262,144 characters in all, and whole numbers beyond 64 bits. Nothing is ever called on an
+    levels, 1,024 members or 262,144 characters in all, and whole numbers beyond 64 bits. Our own values, and instances
+    of subclasses of the JSON types, such as a StrEnum's member, count as what they hold. Nothing is ever called on an
     unknown object, not even ``str()``.
     """
     return _Copy().copy(value, path, 0)
+
+
+_Place: TypeAlias = "str | tuple[_Place, object]"
+"""A path, or a place in what stands at another place: written out only when there is an error to tell."""
+
+_EXACT: tuple[tuple[type, Callable[[Any], Any]], ...] = (
+    (str, str.__str__),
+    (int, int.__int__),
+    (float, float.__float__),
+    (dict, dict.copy),
+    (list, list.copy),
+    (tuple, tuple.__iter__),
+    (msgspec.Struct, lambda value: _members_of_struct(value)),
+)
+"""What makes an instance of a JSON type of one of a subclass, without calling anything that the subclass defines."""
 
 
 class _Copy:
@@ -436,52 +298,104 @@ class _Copy:
         self.characters = MAX_CHARACTERS
         self.members = MAX_MEMBERS
 
-    def copy(self, value: Any, path: str, depth: int) -> Any:
+    def copy(self, value: Any, place: _Place, depth: int) -> Any:
         kind = cast("object", type(value))
-        if kind is str or isinstance(value, str):  # such as a StrEnum's member
-            return self._text(str.__str__(value), path)
+        if kind is str:
+            return self._text(value, place)
         if value is None or kind is bool:
             return value
         if kind is int:
             if -(2**63) <= value < 2**64:
                 return value
-            raise InvalidAction("expected a whole number of at most 64 bits", path=path)
+            raise _refusal("expected a whole number of at most 64 bits", place)
         if kind is float:
             if isfinite(value):
                 return value
-            raise InvalidAction("expected a finite number, got NaN or an infinity", path=path)
-        if depth >= MAX_DEPTH and isinstance(value, dict | list | tuple):
-            raise InvalidAction(f"nested more than {MAX_DEPTH} levels deep", path=path)
-        if kind is dict:
-            self._count(len(value), path)
-            return {
-                self._key(key, path): self.copy(member, f"{path}.{key}", depth + 1) for key, member in value.items()
-            }
-        if kind is list or kind is tuple:
-            self._count(len(value), path)
-            return [self.copy(member, f"{path}[{i}]", depth + 1) for i, member in enumerate(value)]
-        raise InvalidAction(f"expected a JSON value, got {_kind(value)}", path=path)
+            raise _refusal("expected a finite number, got NaN or an infinity", place)
+        if kind is dict or kind is list or kind is tuple:
+            if depth >= MAX_DEPTH:
+                raise _refusal(f"nested more than {MAX_DEPTH} levels deep", place)
+            self.members -= len(value)
+            if self.members < 0:
+                raise _refusal(f"more than {MAX_MEMBERS} members in all", place)
+            if kind is dict:
+                return {
+                    self._key(key, place): self.copy(member, (place, key), depth + 1) for key, member in value.items()
+                }
+            return [self.copy(member, (place, i), depth + 1) for i, member in enumerate(value)]
+        for base, exact in _EXACT:
+            if issubclass(type(value), base):
+                inner = exact(value)
+                return self.copy(list(inner) if base is tuple else inner, place, depth)
+        raise _refusal(f"expected a JSON value, got {kind_of(value)}", place)
 
-    def _text(self, value: str, path: str) -> str:
+    def _text(self, value: str, place: _Place) -> str:
         self.characters -= len(value)
         if self.characters < 0:
-            raise InvalidAction(f"more than {MAX_CHARACTERS} characters in all", path=path)
+            raise _refusal(f"more than {MAX_CHARACTERS} characters in all", place)
         if not value.isascii():
             try:
                 value.encode()
             except UnicodeEncodeError:
-                raise InvalidAction("expected text, got half of a surrogate pair in it", path=path) from None
+                raise _refusal("expected text, got half of a surrogate pair in it", place) from None
         return value
 
-    def _key(self, key: object, path: str) -> str:
-        if type(key) is not str:
-            raise InvalidAction(f"expected keys that are strings, got {_kind(key)}", path=path)
-        return self._text(key, path)
+    def _key(self, key: Any, place: _Place) -> str:
+        if issubclass(type(key), str):
+            return self._text(str.__str__(key), place)
+        raise _refusal(f"expected keys that are strings, got {kind_of(key)}", place)
 
-    def _count(self, members: int, path: str) -> None:
-        self.members -= members
-        if self.members < 0:
-            raise InvalidAction(f"more than {MAX_MEMBERS} members in all", path=path)
+
+def _refusal(problem: str, place: _Place) -> InvalidAction:
+    steps: list[object] = []
+    while not isinstance(place, str):
+        place, step = place
+        steps.append(step)
+    return InvalidAction(problem, path=path_of(place, *reversed(steps)))
+
+
+_NAME = re.compile(r"[\w$-]{1,64}")
+
+
+def path_of(path: str, *steps: object) -> str:
+    """Return the path that leads on from ``path``: ``.name`` for a member, ``[0]`` for an item.
+
+    A name that is long or odd is quoted, escaped and cut, so that no input can spoil a message.
+    """
+    for step in steps:
+        if type(step) is str:
+            path += f".{step}" if _NAME.fullmatch(step) else f"[{step[:64]!r}]"
+        else:
+            path += f"[{step}]" if type(step) is int else "[…]"
+    return path
+
+
+def members_of(value: Any, path: str = "$") -> dict[str, Any]:
+    """The members of one of our values, or of a JSON object, as a dict. Raises InvalidAction for anything else.
+
+    Members of a value that hold their default are left out.
+    """
+    kind = type(value)
+    if issubclass(kind, dict):
+        return cast("dict[str, Any]", dict.copy(value))
+    if issubclass(kind, msgspec.Struct):
+        return _members_of_struct(value)
+    if issubclass(kind, Mapping):
+        try:
+            return dict(value)
+        except Exception:  # noqa: BLE001 (somebody else's mapping: whatever it raises, it cannot be read)
+            raise InvalidAction("expected an object, got a mapping that cannot be read", path=path) from None
+    raise InvalidAction(f"expected an object, got {kind_of(value)}", path=path)
+
+
+def _members_of_struct(value: msgspec.Struct) -> dict[str, Any]:
+    config = value.__struct_config__
+    members: dict[str, Any] = {} if config.tag_field is None else {config.tag_field: config.tag}
+    for field in msgspec.structs.fields(value):
+        member = getattr(value, field.name)
+        if member is not field.default:
+            members[field.encode_name] = member
+    return members
 
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -490,40 +404,59 @@ T = TypeVar("T", bound=msgspec.Struct)
 def build(cls: type[T], data: Any, *, path: str = "$", rules: str = "") -> T:
     """Make a Struct of a JSON object: the one gate for everything that callers hand in.
 
-    ``data``: a dict with the documented camelCase members. ``path``: where it stands in the caller's input.
-    ``rules``: the letters of the rules that errors name first (``CL``, ``CU``, …), where a type serves several events.
+    ``data``: a dict with the documented camelCase members. Where ``cls`` passes over unknown members, these are not
+    even looked at. ``path``: where it stands in the caller's input. ``rules``: the letters of the rules that errors
+    name first (``CL``, ``CU``, …), where a type serves several events.
 
     Raises InvalidAction with rule, path and what was expected.
     """
-    data = plain(data, path)
+    if not cls.__struct_config__.forbid_unknown_fields:
+        data = known_part(data, cls)
+    return convert(cls, plain(data, path), path=path, rules=rules)
+
+
+def convert(cls: type[T], data: Any, *, path: str = "$", rules: str = "") -> T:
+    """As :func:`build`, for what was decoded from JSON already: of any size."""
     try:
         return msgspec.convert(data, cls)
     except msgspec.ValidationError as error:
         raise _explain(str(error), cls, data, path, rules) from None
 
 
-_MESSAGE = re.compile(r"(?P<problem>.*?)(?: - at `(?P<path>\$.*?)`| - at `key` in `(?P<keys>\$.*?)`)?", re.DOTALL)
-_UNKNOWN = re.compile("Object contains unknown field `(.*)`", re.DOTALL)
-_MISSING = re.compile("Object missing required field `(.*)`")
+def known_part(value: Any, kind: Any) -> Any:
+    """Return what a type knows of a JSON value: members that it does not know are left out, at every level."""
+    if issubclass(type(value), dict) and (members := _members(kind)):
+        named = ((str.__str__(key), item) for key, item in dict.items(value) if issubclass(type(key), str))
+        return {name: known_part(item, members[name]) for name, item in named if name in members}
+    if issubclass(type(value), list) and get_origin(kind) is tuple:
+        return [known_part(item, get_args(kind)[0]) for item in list.__iter__(value)]
+    return value
+
+
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*?)`(?: - at `(?P<path>\$[^`]*)`)?", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(?P<name>\w+)`(?: - at `(?P<path>\$[^`]*)`)?")
+_WRONG = re.compile(r".*?(?P<range>[<>]=.*?)?(?: - at `(?P<path>\$[^`]*)`)?", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[]+)|\[([0-9]+)\]")
 
 
 def _explain(message: str, cls: type, data: Any, root: str, rules: str) -> InvalidAction:
     """Say it in our words: msgspec's message may quote the value, and does not know the rule."""
-    found = _MESSAGE.fullmatch(message)
-    assert found is not None
-    place = found["path"] or found["keys"] or "$"
+    found = _UNKNOWN.fullmatch(message) or _MISSING.fullmatch(message) or _WRONG.fullmatch(message)
+    assert found is not None  # the last takes everything
+    place = found["path"] or "$"
     path = root + place[1:]
-    if unknown := _UNKNOWN.fullmatch(found["problem"]):
+    if found.re is _UNKNOWN:
         known = ", ".join(sorted(_members(_find(cls, place)[0])))
-        return InvalidAction(f"there is no such member; known are: {known}", path=f"{path}.{unknown[1]}")
-    if missing := _MISSING.fullmatch(found["problem"]):
-        _, meta = _find(cls, f"{place}.{missing[1]}")
+        return InvalidAction(f"there is no such member; known are: {known}", path=path_of(path, found["name"]))
+    if found.re is _MISSING:
+        _, meta = _find(cls, f"{place}.{found['name']}")
         expected = (meta.description if meta else None) or "a value"
-        return InvalidAction(f"is required: {expected}", path=f"{path}.{missing[1]}", rule=_rule(meta, rules))
+        return InvalidAction(f"is required: {expected}", path=f"{path}.{found['name']}", rule=_rule(meta, rules))
     kind, meta = _find(cls, place)
     expected = (meta.description if meta else None) or _kind_of_type(kind)
-    return InvalidAction(f"expected {expected}, got {_kind(_at(data, place))}", path=path, rule=_rule(meta, rules))
+    value = _at(data, place)
+    got = "a number outside of that" if found["range"] and not isinstance(value, str) else kind_of(value)
+    return InvalidAction(f"expected {expected}, got {got}", path=path, rule=_rule(meta, rules))
 
 
 def _at(data: Any, place: str) -> Any:
@@ -560,10 +493,14 @@ def _strip(kind: Any) -> tuple[Any, Meta | None]:
     return kind, None
 
 
+@cache
 def _members(kind: Any) -> dict[str, Any]:
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        return {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
-    return {}
+    """The members that a Struct has in JSON, with their types."""
+    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        return {}
+    config = kind.__struct_config__
+    tag = {} if config.tag_field is None else {config.tag_field: Literal[config.tag]}
+    return tag | {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
 
 
 def _kind_of_type(kind: Any) -> str:
@@ -573,20 +510,27 @@ def _kind_of_type(kind: Any) -> str:
     return names.get(kind) or ("an array" if get_origin(kind) in (tuple, list) else "an object")
 
 
-def _kind(value: object) -> str:
-    """What sort of thing a value is, without showing it."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "a boolean"
-        case int() | float():
-            return "a number" if isfinite(value) else "NaN or an infinity"
-        case str():
-            return f"a string of {len(value)} characters" if value else "an empty string"
-        case dict():
-            return "an object"
-        case list() | tuple():
-            return "an array"
-        case _:
-            return f"a Python {type(value).__name__}"
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def kind_of(value: object) -> str:
+    """What sort of thing a value is, without showing it, and without calling anything on it."""
+    kind = type(value)
+    if value is None:
+        return "null"
+    if kind is bool:
+        return "a boolean"
+    if issubclass(kind, int):
+        return "a whole number"
+    if issubclass(kind, float):
+        return "a number"
+    if issubclass(kind, str):
+        text = str.__str__(cast("str", value))
+        controls = ", control characters among them" if _CONTROLS.search(text) else ""
+        characters = "1 character" if len(text) == 1 else f"{len(text)} characters"
+        return f"a string of {characters}{controls}" if text else "an empty string"
+    if issubclass(kind, dict):
+        return "an object"
+    if issubclass(kind, list | tuple):
+        return "an array"
+    return f"a Python {kind.__name__}"

@@ -5,6 +5,7 @@ the same one (rule CA-014). Somebody who has an own name for the person instead,
 same UUID from it as Coveo's JavaScript library does.
 """
 
+import re
 from uuid import UUID, uuid5
 
 __all__ = ["client_id_from", "event_id", "page_view_id"]
@@ -15,6 +16,9 @@ COVEO_CLIENT_ID_NAMESPACE = UUID("38824e1f-37f5-42d3-8372-a4b8fa9df946")
 EVENT_NAMESPACE = UUID("8d9ad1a2-3e0a-5f6e-9c0b-7a4c3f1e2d55")
 """Our own namespace: ids on the wire are derived from the record's identity, so that a resend is recognisable."""
 
+# UUID() also takes braces, a urn: prefix, underscores, digits of other scripts, and hyphens in any place.
+_UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
+
 
 def client_id_from(name: str, namespace: str | None = None) -> str:
     """Return the client id (a lower-case UUID) for an own name of a person.
@@ -23,21 +27,21 @@ def client_id_from(name: str, namespace: str | None = None) -> str:
     ``namespace``: your own, for instance the name of your bot; needed unless ``name`` is a UUID. The same name in
     the same namespace gives the same id in every process, and in Coveo's JavaScript library.
 
-    Raises ValueError when ``name`` is empty, or is no UUID and there is no namespace.
+    Raises ValueError when ``name`` is empty, is no UUID and there is no namespace, or is no valid Unicode.
 
     >>> client_id_from("jo@example.com", "my-tracker")
     '95ac99b8-5ff9-5f36-bae5-aaa5ff1f8a30'
     """
-    try:
-        if len(name) == 36:  # UUID() also takes braces, a urn: prefix and missing hyphens
-            return str(UUID(name))
-    except ValueError:
-        pass
+    if _UUID.fullmatch(name):
+        return name.lower()
     if not name:
         raise ValueError("a client's name cannot be empty")
     if not namespace:
         raise ValueError("a client's name that is not a UUID needs a namespace")
-    return str(uuid5(uuid5(COVEO_CLIENT_ID_NAMESPACE, namespace), name))
+    try:
+        return str(uuid5(uuid5(COVEO_CLIENT_ID_NAMESPACE, namespace), name))
+    except UnicodeEncodeError:  # it would hold the name
+        raise ValueError("a client's name and its namespace cannot hold half of a surrogate pair") from None
 
 
 def event_id(session_id: str, seq: int) -> str:

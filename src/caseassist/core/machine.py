@@ -12,7 +12,7 @@ The machine is a :class:`transitions.Machine` with no model registered: it is sh
 their state, so a million sessions cost one machine.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from transitions import Machine, MachineError
@@ -98,6 +98,12 @@ class LifeCycle(Machine):
     get an :class:`transitions.EventData`; ``event_data.model.session`` is the session as it was before the action.
     A callback that raises refuses the action: the session does not move until its record is stored.
 
+    Conditions and callbacks run when an action is decided, and again whenever its record is folded. So they must
+    depend on nothing but the event data, and leave what reaches outside to a sink.
+
+    ``options``: those of :class:`transitions.Machine`, but for ``queued`` and ``model_attribute``: a queue would answer
+    before it knows, and the model is ours.
+
     An own action is recorded as a CustomEvent with ``event_type="caseassist"`` and the action's name as
     ``event_value``, so that folding the records takes the same way again.
     """
@@ -110,6 +116,8 @@ class LifeCycle(Machine):
             transitions=[{"trigger": action, "source": source, "dest": dest} for action, source, dest in cells()],
             auto_transitions=False,
             send_event=True,
+            queued=False,
+            model_attribute="state",
             **options,
         )
 
@@ -118,7 +126,7 @@ class LifeCycle(Machine):
         walker = _Walker(state, session)
         trigger = self.events.get(action)
         try:
-            if trigger is not None and trigger.trigger(walker):
+            if trigger is not None and state in self.states and trigger.trigger(walker):
                 return walker.state
         except MachineError:
             pass
@@ -135,8 +143,9 @@ class _SharedLifeCycle(LifeCycle):
     A trigger of a stock machine runs some forty Python calls, seventy times the cost of a look-up.
     """
 
+    _plan: Mapping[tuple[str, str], str] = {}
+
     def __init__(self) -> None:
-        self._plan: dict[tuple[str, str], str] = {}
         super().__init__()
         self._plan = {(state, action): dest for action, state, dest in cells()}
 
@@ -147,15 +156,34 @@ class _SharedLifeCycle(LifeCycle):
         except KeyError:
             raise IllegalTransition(state, action, self.allowed(state)) from None
 
+    # What would extend it is refused: it would have no effect.
+
     def add_transition(self, *args: Any, **kwargs: Any) -> None:
-        self._own()
+        self._refuse_change()
         super().add_transition(*args, **kwargs)
 
+    def remove_transition(self, *args: Any, **kwargs: Any) -> None:
+        self._refuse_change()
+        super().remove_transition(*args, **kwargs)  # pragma: no cover (nothing is removed while it is made)
+
     def add_states(self, *args: Any, **kwargs: Any) -> None:
-        self._own()
+        self._refuse_change()
         super().add_states(*args, **kwargs)
 
-    def _own(self) -> None:
+    def add_model(self, *args: Any, **kwargs: Any) -> None:
+        self._refuse_change()
+        super().add_model(*args, **kwargs)
+
+    def __setattr__(self, name: str, value: object) -> None:  # such as before_state_change
+        self._refuse_change()
+        super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        if self._identify_callback(name)[0] is not None:  # such as on_enter_filling
+            self._refuse_change()
+        return super().__getattr__(name)
+
+    def _refuse_change(self) -> None:
         if self._plan:
             raise TypeError("the shared life cycle stays as it is; make your own LifeCycle() and extend that")
 

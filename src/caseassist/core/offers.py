@@ -9,12 +9,14 @@ from typing import TypeAlias
 from caseassist.core.errors import InvalidAction, UnknownSuggestion
 from caseassist.core.events import (
     ClassificationsOffered,
+    Document,
     DocumentsOffered,
     DocumentSuggestionClick,
     DocumentSuggestionQuickview,
     Event,
     OfferedClassification,
     OfferedDocument,
+    RatedDocument,
     SuggestionRate,
     TicketClassificationClick,
 )
@@ -23,6 +25,7 @@ __all__ = [
     "Offer",
     "Offers",
     "add_offer",
+    "as_rated",
     "check_taken",
     "find_classification",
     "find_document",
@@ -68,7 +71,7 @@ def find_classification(
             for item in offer.classifications:
                 if item.classification_id == classification_id:
                     return item, offer.response_id
-    raise _unknown("classification", classification_id, response_id, rule="CA-060", path="$.classificationId")
+    raise UnknownSuggestion("classification", classification_id, response_id, rule="CA-060", path="$.classificationId")
 
 
 def find_document(
@@ -80,7 +83,17 @@ def find_document(
             for item in offer.documents:
                 if item.suggestion_id == suggestion_id:
                     return item, offer.response_id
-    raise _unknown("document", suggestion_id, response_id, rule=rule, path="$.suggestionId")
+    raise UnknownSuggestion("document", suggestion_id, response_id, rule=rule, path="$.suggestionId")
+
+
+def as_rated(document: Document) -> RatedDocument:
+    """What a rating says of an offered document."""
+    return RatedDocument(
+        document_title=document.document_title,
+        document_url=document.document_url,
+        document_position=document.document_position,
+        document_uri_hash=document.document_uri_hash,
+    )
 
 
 def check_taken(offers: Offers, event: Event) -> None:
@@ -94,7 +107,7 @@ def check_taken(offers: Offers, event: Event) -> None:
             same = document.suggestion == event.suggestion
         case SuggestionRate():
             document, _ = find_document(offers, event.suggestion_id, event.response_id, rule="CA-052")
-            same = document.suggestion.document_url == event.suggestion.document_url
+            same = as_rated(document.suggestion) == event.suggestion
         case _:
             return
     if not same:
@@ -117,11 +130,3 @@ def _key(item: Item) -> str:
 def _place(item: Item) -> object:
     """What else can be there only once in a response: a document's position."""
     return item if isinstance(item, OfferedClassification) else item.suggestion.document_position
-
-
-def _unknown(kind: str, item_id: object, response_id: object, *, rule: str, path: str) -> Exception:
-    if not isinstance(item_id, str):
-        return InvalidAction("expected a string", path=path, rule=rule)
-    if response_id is not None and not isinstance(response_id, str):
-        return InvalidAction("expected a string", path="$.responseId", rule=rule)
-    return UnknownSuggestion(kind, item_id, response_id, rule=rule, path=path)

@@ -100,11 +100,12 @@ def decode(line: bytes, *, where: str = "") -> Record:
     Raises CorruptRecord when it is no record.
     """
     try:
-        return _decoder.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        record = _decoder.decode(line)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return _decode_other(line, where, VERSION, UPCASTERS)
-    except RecursionError:
-        raise CorruptRecord("nested too deep", where=where) from None
+    if record.v == VERSION and not isinstance(record.event, UnknownEvent):
+        return record
+    return _decode_other(line, where, VERSION, UPCASTERS)
 
 
 def decode_lines(lines: Iterable[bytes], *, name: str = "") -> Iterator[Record]:
@@ -119,67 +120,66 @@ def decode_lines(lines: Iterable[bytes], *, name: str = "") -> Iterator[Record]:
 
 
 def schema() -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of a record."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | msgspec.json.schema(Record)
+    """Return the JSON Schema (2020-12) of a record as this version writes it."""
+    record = msgspec.json.schema(Record)
+    event = record["$defs"]["Record"]["properties"]["event"]
+    unknown = record["$defs"].pop("UnknownEvent")  # how we read what others wrote
+    event["anyOf"].remove({"$ref": "#/$defs/UnknownEvent"})
+    for action in unknown["properties"]["action"]["enum"]:
+        del event["discriminator"]["mapping"][action]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | record
 
 
 def _decode_other(line: bytes, where: str, version: int, upcasters: Mapping[int, Upcaster]) -> Record:
     """Read a line that is no plain record of this version: an older one, one with unknown parts, or garbage."""
     try:
-        data = msgspec.json.decode(line, type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        kind = "nested too deep" if isinstance(error, RecursionError) else "not a JSON object in UTF-8"
-        raise CorruptRecord(kind, where=where) from None
-    if not isinstance(v := data.get("v"), int) or v < 1:
-        raise CorruptRecord("not a record: there is no version `v` from 1", where=where)
-    original = data
+        data = original = msgspec.json.decode(line, type=dict[str, Any])
+    except RecursionError:
+        raise CorruptRecord("nested too deep", where=where) from None
+    except (msgspec.MsgspecError, UnicodeError):
+        raise CorruptRecord("not a JSON object in UTF-8", where=where) from None
+    v = data.get("v", VERSION)
+    if type(v) is not int or v < 1:
+        raise CorruptRecord(f"$.v: expected a version, from 1, got {fields.kind_of(v)}", where=where)
     while v < version and v in upcasters:
         data = upcasters[v](data)
         v += 1
         data["v"] = v
+    if v < version:
+        raise CorruptRecord(f"there is no reader for records of version {v}", where=where)
     try:
-        if v < version:
-            raise CorruptRecord(f"there is no reader for records of version {v}", where=where)
-        record, unknown = _convert_known(data)
+        record, whole = _convert_known(data)
     except InvalidAction as error:
         raise CorruptRecord(str(error), where=where) from None
-    if not unknown and v == version:
+    if whole and v == version:
         return record
-    line = line.strip() if data is original else _encoder.encode(data)
-    return KeptRecord(line=line, **{name: getattr(record, name) for name in record.__struct_fields__})
+    line = _one_line(line) if data is original else _encoder.encode(data)
+    return KeptRecord(line=line, **{name: getattr(record, name) for name in Record.__struct_fields__})
 
 
 def _convert_known(data: dict[str, Any]) -> tuple[Record, bool]:
-    """Build a record of the members that are known. The second value says whether there were others."""
-    known = {name: data[name] for name in _RECORD_MEMBERS if name in data}
-    unknown = len(known) < len(data)
-    for name, cls in (("ticket", Ticket), ("context", Context)):
-        unknown |= _drop_unknown(known, name, cls)
+    """Build a record of what is known. The second value says whether that is all there is."""
+    known = fields.known_part(data, Record)
     event = known.get("event")
-    if isinstance(event, dict):
-        action = str(cast("dict[str, Any]", event).get("action"))
-        if action in _EVENTS:
-            unknown |= _drop_unknown(known, "event", _EVENTS[action])
-        else:
-            known["event"] = {"action": "unknown", "name": action}
-            unknown = True
-    if unknown and known.get("v", 0) != VERSION:
-        known["v"] = VERSION
-    record = fields.build(Record, known)
-    return msgspec.structs.replace(record, v=data["v"]), unknown
+    if not isinstance(event, dict):
+        return fields.convert(Record, known), False  # raises: there is no record without an event
+    whole = known == data
+    action = cast("dict[str, Any]", event).get("action")
+    if not isinstance(action, str) or not action:
+        raise InvalidAction(f"expected the name of an action, got {fields.kind_of(action)}", path="$.event.action")
+    cls = _EVENTS.get(action)
+    if cls is None:
+        return fields.convert(Record, known | {"event": UnknownEvent(name=action)}), False
+    part = fields.known_part(event, cls)
+    built = fields.convert(cls, part, path="$.event", rules=cls.rules)
+    return fields.convert(Record, known | {"event": built}), whole and part == event
 
 
-def _drop_unknown(data: dict[str, Any], name: str, cls: type[msgspec.Struct]) -> bool:
-    value = data.get(name)
-    if not isinstance(value, dict):
-        return False
-    value = cast("dict[str, Any]", value)
-    members = {"action", *(cls.__struct_encode_fields__)}
-    data[name] = {key: member for key, member in value.items() if key in members}
-    return len(data[name]) < len(value)
+def _one_line(line: bytes) -> bytes:
+    line = line.strip()
+    return msgspec.json.format(line, indent=-1) if b"\n" in line else line
 
 
-_RECORD_MEMBERS = frozenset(Record.__struct_encode_fields__)
 _EVENTS: dict[str, type[Event]] = {
     str(cls.__struct_config__.tag): cls for cls in AnyEvent.__args__ if cls is not UnknownEvent
 }

@@ -13,10 +13,11 @@ or two where a suggestion is offered and taken at once), or raises an error and 
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from caseassist.core import fields
 from caseassist.core.errors import (
@@ -40,7 +41,6 @@ from caseassist.core.events import (
     Event,
     OfferedClassification,
     OfferedDocument,
-    RatedDocument,
     SuggestionRate,
     Ticket,
     TicketCancel,
@@ -51,11 +51,13 @@ from caseassist.core.events import (
     TicketNextStage,
     UnknownEvent,
 )
-from caseassist.core.machine import ENDS, LIFE_CYCLE, NEW, TABLE, LifeCycle
+from caseassist.core.fields import members_of
+from caseassist.core.machine import ACTIVE, ENDS, LIFE_CYCLE, NEW, TABLE, LifeCycle
 from caseassist.core.offers import (
     Offer,
     Offers,
     add_offer,
+    as_rated,
     check_taken,
     find_classification,
     find_document,
@@ -63,7 +65,7 @@ from caseassist.core.offers import (
     offered_items,
 )
 from caseassist.core.records import Record
-from caseassist.core.suggestions import Answer, members_of, read_classifications, read_documents
+from caseassist.core.suggestions import Answer, read_classifications, read_documents
 
 __all__ = ["IDLE_S", "OWN_ACTION", "Session", "action_of", "checked_context", "checked_ticket"]
 
@@ -74,6 +76,7 @@ OWN_ACTION = "caseassist"
 """``event_type`` of the custom events that record a user's own actions of the machine."""
 
 _ACTIONS = {row.event: row.action for row in TABLE if row.event is not TicketCancel}
+_OWN_EVENTS = {row.action for row in TABLE if row.event is not CustomEvent}
 _MEMBERS = {"subject": "subject", "description": "description", "category": "category", "productId": "product_id"}
 
 Records = tuple[Record, ...]
@@ -116,8 +119,10 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def active(self) -> bool:
-        """Whether the session was started and has not ended."""
-        return self.state not in ENDS and self.state != NEW
+        """Whether the session was started and has not ended: something can still happen."""
+        if self.state in ACTIVE or self.state in ENDS or self.state == NEW:
+            return self.state in ACTIVE
+        return bool(self.life_cycle.allowed(self.state))
 
     def apply(self, record: Record) -> "Session":
         """Return the session as of after ``record``. Raises as :meth:`fold` does."""
@@ -211,8 +216,12 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         program, not by the person. ``field_name`` and ``classification`` make the suggestion whole: for values that
         were shown without being offered here.
         """
-        if type(auto_selection) is not bool:
-            raise InvalidAction("expected true or false", path="$.autoSelection", rule="CA-068")
+        given = {
+            "classificationId": classification_id,
+            "responseId": response_id,
+            "autoSelection": auto_selection,
+        }
+        selection = fields.build(_Selection, given, rules="CA")
         offer = None
         if field_name is not None or classification is not None:
             whole = {
@@ -221,15 +230,17 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
                 "classification": members_of(classification, "$.classification"),
             }
             item = fields.build(OfferedClassification, whole, rules="CA")
-            offer = ClassificationsOffered(response_id=_response_id(response_id, "CA"), classifications=(item,))
+            offer = ClassificationsOffered(
+                response_id=_needed_response_id(selection.response_id, "CA-062"), classifications=(item,)
+            )
         records, session = self._before_taking("select_classification", offer, at)
-        item, response_id = find_classification(session.offers, classification_id, response_id)
+        item, response_id = find_classification(session.offers, selection.classification_id, selection.response_id)
         event = TicketClassificationClick(
             classification_id=item.classification_id,
             response_id=response_id,
             field_name=item.field_name,
             classification=item.classification,
-            auto_selection=auto_selection,
+            auto_selection=selection.auto_selection,
         )
         ticket = _with_field(session.ticket, item.field_name, item.classification.value)
         return (*records, session._record(event, at, ticket))
@@ -274,20 +285,15 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         No click is needed before. It may be repeated; reports count the last one.
         """
         rate = fields.build(_Rating, {"rate": rate}, rules="CA").rate
-        offer = _whole_document(suggestion_id, response_id, suggestion, "CA")
+        taken = _taken(suggestion_id, response_id, "CA")
+        offer = _whole_document(taken, suggestion, "CA-044", "CA")
         records, session = self._before_taking("rate_document", offer, at)
-        item, response_id = find_document(session.offers, suggestion_id, response_id, rule="CA-052")
-        document = item.suggestion
+        item, response_id = find_document(session.offers, taken.suggestion_id, taken.response_id, rule="CA-052")
         event = SuggestionRate(
             rate=rate,
             suggestion_id=item.suggestion_id,
             response_id=response_id,
-            suggestion=RatedDocument(
-                document_title=document.document_title,
-                document_url=document.document_url,
-                document_position=document.document_position,
-                document_uri_hash=document.document_uri_hash,
-            ),
+            suggestion=as_rated(item.suggestion),
         )
         return (*records, session._record(event, at))
 
@@ -309,7 +315,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     def log_custom(self, event: CustomEvent | Mapping[str, Any], *, at: datetime) -> Records:
         """Any other interaction, as article 2650 describes it; the context fills in what it knows."""
         custom = fields.build(CustomEvent, members_of(event, "$.event"), path="$.event", rules="CU")
-        self._require(action_of(custom))
+        self._destination(custom)
         self._check_web_event(custom)
         return (self._record(custom, at),)
 
@@ -327,12 +333,14 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     def quit(self, cause: str = "user", *, at: datetime) -> Records:
         """The person leaves. ``cause``: ``user``, ``unload`` (closed the page) or ``timeout``. Ends the session."""
         self._require("quit")
-        return (self._record(fields.build(TicketCancel, {"reason": "Quit", "cause": cause}, rules="CX"), at),)
+        cause = fields.build(_Quit, {"cause": cause}, rules="CX").cause
+        return (self._record(TicketCancel(reason="Quit", cause=cause), at),)
 
     def expire(self, now: datetime, *, idle_s: float = IDLE_S) -> Records:
         """Quit with cause ``timeout`` if nothing happened for ``idle_s`` seconds; otherwise no records."""
         now = _utc(now, "$.now")
-        if not self.active or self.last_at is None or now - self.last_at < timedelta(seconds=idle_s):
+        idle_s = fields.build(_Idle, {"idleS": idle_s}).idle_s
+        if not self.active or self.last_at is None or (now - self.last_at).total_seconds() < idle_s:
             return ()
         return self.quit("timeout", at=now)
 
@@ -343,7 +351,12 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         return self.life_cycle.destination(self.state, action, self)
 
     def _destination(self, event: Event) -> str:
-        destination = self._require(action_of(event))
+        """Return the state that the event leads to, or raise as :meth:`_require` does, or InvalidAction."""
+        action = action_of(event)
+        if isinstance(event, CustomEvent) and action in _OWN_EVENTS:
+            problem = f"names an action that has an event of its own; use Session.{action}"
+            raise InvalidAction(problem, path="$.event.eventValue")
+        destination = self._require(action)
         if isinstance(event, ClassificationsOffered | DocumentsOffered) and not offered_items(event):
             return self.state
         return destination
@@ -369,8 +382,11 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         if offer is None or not self.active or is_offered(self.offers, offer):
             self._require(action)
             return (), self
+        self._destination(offer)
         records = self._offer(offer, at)
-        return records, self.apply(records[0])
+        session = self.apply(records[0])
+        session._require(action)
+        return records, session
 
     def _view(
         self,
@@ -381,9 +397,12 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         suggestion: Document | Mapping[str, Any] | None,
         at: datetime,
     ) -> Records:
-        offer = _whole_document(suggestion_id, response_id, suggestion, cls.rules)
+        taken = _taken(suggestion_id, response_id, cls.rules)
+        offer = _whole_document(taken, suggestion, f"{cls.rules}-013", cls.rules)
         records, session = self._before_taking(action, offer, at)
-        item, response_id = find_document(session.offers, suggestion_id, response_id, rule=f"{cls.rules}-021")
+        item, response_id = find_document(
+            session.offers, taken.suggestion_id, taken.response_id, rule=f"{cls.rules}-021"
+        )
         context = self.context
         for member, value, rule in (
             ("language", context.language, "008"),
@@ -428,7 +447,11 @@ def action_of(event: Event) -> str:
 
 def checked_ticket(ticket: Ticket | Mapping[str, Any] | None, path: str = "$.ticket") -> Ticket:
     """Return a ticket that keeps the rules, its empty members left out. Raises InvalidAction."""
-    return Ticket() if ticket is None else fields.build(Ticket, _filled(ticket, path), path=path, rules="TK")
+    if ticket is None:
+        return Ticket()
+    members = members_of(ticket, path).items()
+    filled = {name: value for name, value in members if value is not None and not _is_empty(value)}
+    return fields.build(Ticket, filled, path=path, rules="TK")
 
 
 def checked_context(context: Context | Mapping[str, Any] | None, path: str = "$.context") -> Context:
@@ -436,8 +459,7 @@ def checked_context(context: Context | Mapping[str, Any] | None, path: str = "$.
     if context is None:
         return Context()
     members = {name: value for name, value in members_of(context, path).items() if value is not None}
-    client_id = members.get("clientId")
-    if isinstance(client_id, str):
+    if type(client_id := members.get("clientId")) is str:
         members["clientId"] = client_id.lower()
     checked = fields.build(Context, members, path=path, rules="CL")
     _check_anonymous(checked.anonymous, checked, path, "CL-036")
@@ -451,22 +473,29 @@ def _check_anonymous(anonymous: bool, names: Context | ClickEvent | CustomEvent,
                 raise InvalidAction("an anonymous person has no name here", path=f"{path}.{member}", rule=rule)
 
 
-def _filled(value: Any, path: str) -> dict[str, Any]:
-    return {name: member for name, member in members_of(value, path).items() if member is not None and member != ""}
+def _is_empty(value: Any) -> bool:
+    return type(value) is str and not value
+
+
+def _taken(suggestion_id: str, response_id: str | None, rules: str) -> "_Taken":
+    return fields.build(_Taken, {"suggestionId": suggestion_id, "responseId": response_id}, rules=rules)
 
 
 def _whole_document(
-    suggestion_id: str, response_id: str | None, suggestion: Document | Mapping[str, Any] | None, rules: str
+    taken: "_Taken", suggestion: Document | Mapping[str, Any] | None, response_rule: str, rules: str
 ) -> DocumentsOffered | None:
     if suggestion is None:
         return None
-    whole = {"suggestionId": suggestion_id, "suggestion": members_of(suggestion, "$.suggestion")}
+    whole = {"suggestionId": taken.suggestion_id, "suggestion": members_of(suggestion, "$.suggestion")}
     item = fields.build(OfferedDocument, whole, rules=rules)
-    return DocumentsOffered(response_id=_response_id(response_id, rules), documents=(item,))
+    return DocumentsOffered(response_id=_needed_response_id(taken.response_id, response_rule), documents=(item,))
 
 
-def _response_id(response_id: str | None, rules: str) -> str:
-    return fields.build(_ResponseId, {"responseId": response_id}, rules=rules).response_id
+def _needed_response_id(response_id: str | None, rule: str) -> str:
+    if response_id is None:
+        problem = "is required with a whole suggestion: the id of the response that offered it"
+        raise InvalidAction(problem, path="$.responseId", rule=rule)
+    return response_id
 
 
 def _with_field(ticket: Ticket, name: str, value: Any) -> Ticket:
@@ -478,17 +507,29 @@ def _with_field(ticket: Ticket, name: str, value: Any) -> Ticket:
         text = fields.build(_Text, {"value": "" if value is None else value}, rules="TK").value
         return msgspec.structs.replace(ticket, **{member: text or None})
     custom = dict(ticket.custom or {})
-    if value is None or value == "":
+    value = fields.plain(value, "$.value")
+    if value is None or _is_empty(value):
         custom.pop(name, None)
         return msgspec.structs.replace(ticket, custom=custom or None)
-    custom[name] = fields.plain(value, "$.value")
+    custom[name] = value
+    if len(custom) > 1:  # every record carries them all, so the limits hold for them all
+        fields.plain(custom, "$.ticket.custom")
     return msgspec.structs.replace(ticket, custom=custom)
 
 
 def _utc(at: datetime, path: str) -> datetime:
-    if not isinstance(at, datetime) or at.tzinfo is None:
-        raise InvalidAction("expected a date and time with a time zone", path=path)
-    return at if at.tzinfo is UTC else at.astimezone(UTC)
+    if type(at) is datetime and at.tzinfo is UTC:
+        return at
+    if not issubclass(type(at), datetime):
+        raise InvalidAction(f"expected a datetime with a time zone, got {fields.kind_of(at)}", path=path)
+    try:
+        offset = at.utcoffset()
+        if offset is not None:
+            # Not astimezone(): a subclass, such as pandas.Timestamp, would stay one, and cannot be written as JSON.
+            return datetime.combine(datetime.date(at), datetime.time(at), UTC) - offset
+    except Exception:  # noqa: BLE001 (somebody else's time zone, or a time too early or too late for UTC)
+        raise InvalidAction("expected a datetime that can be told in UTC", path=path) from None
+    raise InvalidAction("expected a datetime with a time zone, such as datetime.now(UTC), got one without", path=path)
 
 
 def _where(record: Record) -> str:
@@ -502,8 +543,15 @@ class _SessionId(msgspec.Struct):
     session: fields.Identifier
 
 
-class _ResponseId(msgspec.Struct, rename="camel"):
-    response_id: fields.ResponseId
+class _Selection(msgspec.Struct, rename="camel"):
+    classification_id: fields.ClassificationId
+    response_id: fields.ResponseId | None
+    auto_selection: fields.AutoSelection
+
+
+class _Taken(msgspec.Struct, rename="camel"):
+    suggestion_id: fields.SuggestionId
+    response_id: fields.ResponseId | None
 
 
 class _Rating(msgspec.Struct):
@@ -512,6 +560,14 @@ class _Rating(msgspec.Struct):
 
 class _TicketId(msgspec.Struct):
     id: fields.TicketId
+
+
+class _Quit(msgspec.Struct):
+    cause: fields.Cause
+
+
+class _Idle(msgspec.Struct, rename="camel"):
+    idle_s: Annotated[float, Meta(ge=0, description="a number of seconds, 0 or more")]
 
 
 class _Text(msgspec.Struct):

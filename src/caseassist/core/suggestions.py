@@ -8,15 +8,16 @@ logged by the rules is refused when it is offered, not when somebody clicks it.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
 from caseassist.core import fields
 from caseassist.core.errors import InvalidAction
 from caseassist.core.events import ClassificationsOffered, DocumentsOffered
+from caseassist.core.fields import members_of
 
-__all__ = ["Answer", "read_classifications", "read_documents"]
+__all__ = ["Answer", "members_of", "read_classifications", "read_documents"]
 
 Answer = Mapping[str, Any] | bytes | str
 """An answer as it came: the JSON text, or what was decoded from it."""
@@ -38,13 +39,12 @@ class _Predictions(_Lenient, frozen=True, kw_only=True):
 
 class _Classify(_Lenient, frozen=True, kw_only=True):
     response_id: fields.ResponseId
-    fields: Mapping[str, Any]
 
 
 class _DocumentFields(_Lenient, frozen=True, kw_only=True):
     permanentid: fields.SuggestionId
     source: fields.SourceName
-    uri: fields.DocumentUrl | None = None
+    uri: str | None = None
     urihash: str | None = None
 
 
@@ -63,19 +63,24 @@ class _Documents(_Lenient, frozen=True, kw_only=True):
 
 def read_classifications(answer: Answer | ClassificationsOffered) -> ClassificationsOffered:
     """Return the offer that an answer of ``classify`` makes. Raises InvalidAction."""
-    if isinstance(answer, ClassificationsOffered):
-        return _offer(type(answer), members_of(answer, "$.response"))
-    head = fields.build(_Classify, _decode(answer), path="$.response", rules="CA")
+    if type(answer) is ClassificationsOffered:
+        return _offer(ClassificationsOffered, members_of(answer, "$.response"))
+    data = _decode(answer)
+    head = fields.build(_Classify, data, path="$.response", rules="CA")
     offered = [
         {
             "classificationId": prediction.id,
             "fieldName": name,
             "classification": {"value": prediction.value, "confidence": prediction.confidence},
         }
-        for name, value in head.fields.items()
-        for prediction in fields.build(_Predictions, value, path=f"$.response.fields.{name}", rules="CA").predictions
+        for name, value in members_of(data.get("fields"), "$.response.fields").items()
+        for prediction in _predictions(value, fields.path_of("$.response.fields", name))
     ]
     return _offer(ClassificationsOffered, {"responseId": head.response_id, "classifications": offered})
+
+
+def _predictions(value: Any, path: str) -> tuple[_Prediction, ...]:
+    return fields.build(_Predictions, value, path=path, rules="CA").predictions
 
 
 def read_documents(answer: Answer | DocumentsOffered) -> DocumentsOffered:
@@ -84,8 +89,8 @@ def read_documents(answer: Answer | DocumentsOffered) -> DocumentsOffered:
     The position is counted from 1 in the order of the answer. The URL is the document's ``uri``, as article 2064
     wants it, or else its ``clickUri``.
     """
-    if isinstance(answer, DocumentsOffered):
-        return _offer(type(answer), members_of(answer, "$.response"))
+    if type(answer) is DocumentsOffered:
+        return _offer(DocumentsOffered, members_of(answer, "$.response"))
     head = fields.build(_Documents, _decode(answer), path="$.response", rules="CD")
     offered = [
         {
@@ -103,20 +108,8 @@ def read_documents(answer: Answer | DocumentsOffered) -> DocumentsOffered:
     return _offer(DocumentsOffered, {"responseId": head.response_id, "documents": offered})
 
 
-def members_of(value: Any, path: str = "$") -> dict[str, Any]:
-    """The members of one of our values, or of a JSON object, as a dict. Raises InvalidAction for anything else."""
-    if isinstance(value, msgspec.Struct):
-        try:
-            value = msgspec.to_builtins(value)
-        except (TypeError, ValueError, RecursionError):
-            raise InvalidAction("holds something that JSON cannot carry", path=path) from None
-    if isinstance(value, Mapping):
-        return dict(cast("Mapping[str, Any]", value))
-    raise InvalidAction("expected an object", path=path)
-
-
-def _decode(answer: Answer) -> dict[str, Any]:
-    if isinstance(answer, bytes | str):
+def _decode(answer: Any) -> dict[str, Any]:
+    if issubclass(type(answer), bytes | str):
         try:
             answer = msgspec.json.decode(answer)
         except (msgspec.MsgspecError, UnicodeError, RecursionError):

@@ -19,6 +19,7 @@ class Sink(Protocol):
     * It raises SinkRefused when it will never take one record. The courier puts that one aside and goes on after it.
     * Both say in ``delivered`` how many records of the call were taken before.
     * Any other exception is a mistake in the sink. It is logged and treated like SinkUnavailable: nothing is lost.
+      KeyboardInterrupt, SystemExit and cancellation pass.
 
     Delivery is at least once: a record can come again after a restart. ``(session_id, seq)`` tells.
     """
@@ -37,7 +38,10 @@ class Sink(Protocol):
     each with the records of one session, and never two of the same session."""
 
     async def open(self) -> None:
-        """Called once before the first delivery, in the event loop that delivers. Raise what stops the start."""
+        """Called once before the first delivery, in the event loop that delivers. Raise what stops the start.
+
+        Not in the task that delivers: a task group or cancel scope of the sink's own cannot be left open here.
+        """
         return
 
     async def deliver(self, records: Sequence[Record]) -> None:
@@ -45,5 +49,8 @@ class Sink(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Release everything; called once, after the last delivery has returned or was cancelled."""
+        """Release everything; called once, after the last delivery has returned or was cancelled, or open failed.
+
+        It is cancelled when the time for closing is up. What it raises is logged and goes no further.
+        """
         return

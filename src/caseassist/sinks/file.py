@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from itertools import count
 from pathlib import Path
 from shutil import copyfileobj
 from typing import BinaryIO
@@ -75,7 +74,7 @@ class FileSink(Sink):
         goes to a new file, and the full one is renamed to ``<path>.1``, that one before to ``<path>.2``, and so on.
         A batch is never split: one that is larger on its own gets a file to itself.
         ``backups``: how many renamed files stay, ≥ 1, the oldest being deleted; default None, all. Needs ``max_bytes``.
-        ``fsync``: whether each batch is synced to the disk; default False.
+        ``fsync``: whether each batch is synced to the disk, and the name of each new file; default False.
 
         Raises ValueError for an option out of its range.
         """
@@ -164,7 +163,11 @@ class FileSink(Sink):
     def _open(self) -> int:
         if self._fd is None:
             _refuse_misfit(self._path)
-            self._fd = os.open(self._path, _FLAGS, _MODE)
+            try:
+                self._fd = os.open(self._path, _FLAGS, _MODE)
+            except FileNotFoundError as exc:
+                why = f"there is no directory {self._path.parent}; create it first"
+                raise SinkUnavailable(f"cannot write {self._path}: {why}") from exc
             self._mended = False
         return self._fd
 
@@ -196,15 +199,16 @@ class FileSink(Sink):
 
         A crash or an error half way leaves a number free, which the next try fills: no file is lost or out of order.
         """
-        free = next(n for n in count(1) if n == self._backups or _lstat(self._numbered(n)) is None)
+        free = 1
+        while free != self._backups and _lstat(self._numbered(free)) is not None:
+            free += 1
         for n in range(free, 0, -1):
             self._numbered(n - 1).replace(self._numbered(n))
-        if self._backups is not None:  # more than may stay: left by a sink that kept more
-            for n in count(self._backups + 1):
-                try:
-                    self._numbered(n).unlink()
-                except FileNotFoundError:
-                    break
+        if self._backups is not None:
+            surplus = self._backups + 1  # left by a sink that kept more
+            while _lstat(self._numbered(surplus)) is not None:
+                self._numbered(surplus).unlink()
+                surplus += 1
 
     def _numbered(self, n: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{n}") if n else self._path
@@ -220,8 +224,6 @@ def _as_unavailable(path: Path) -> Generator[None]:
 
 def _refuse_misfit(path: Path) -> None:
     """Say clearly what the system would say darkly, or only after it has waited for the other end of a pipe."""
-    if not path.parent.is_dir():
-        raise SinkUnavailable(f"cannot write {path}: there is no directory {path.parent}; create it first")
     there = _lstat(path)
     if there is None or stat.S_ISREG(there.st_mode):
         return

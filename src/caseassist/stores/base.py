@@ -5,7 +5,10 @@ from typing import Literal, Protocol, TypeAlias
 
 from caseassist.core.records import Record
 
-__all__ = ["Durability", "Store", "Stored"]
+__all__ = ["MAX_APPENDED", "Durability", "Store", "Stored", "check_batch"]
+
+MAX_APPENDED = 256
+"""How many records can be appended at once."""
 
 Durability: TypeAlias = Literal["memory", "os", "disk"]
 """What an acknowledged record survives: nothing (``memory``), the death of the process (``os``), or the loss of power
@@ -37,8 +40,8 @@ class Store(Protocol):
         ``records``: 1 to 256, of one session, in sequence, and following what is stored. Appending again the very
         records that are stored already succeeds and stores nothing. ``timeout_s``: seconds to wait for room.
 
-        Raises SequenceConflict, or StoreFull when there is no room in time; both have stored nothing. Raises
-        AppendUnknown when the call was cut off while writing.
+        Raises SequenceConflict, StoreFull when there is no room in time, or ValueError when the records are not as
+        above; all of them have stored nothing. Raises AppendUnknown when the call was cut off while writing.
         """
         ...
 
@@ -47,7 +50,14 @@ class Store(Protocol):
         ...
 
     async def read(self, after: int, limit: int) -> Sequence[Stored]:
-        """Return up to ``limit`` records of all sessions whose position is greater than ``after``, in order."""
+        """Return up to ``limit`` records of all sessions whose position is greater than ``after``, in order.
+
+        None only if there are no more.
+        """
+        ...
+
+    async def last_position(self) -> int:
+        """Return the position of the newest record that can be read; 0 if there is none."""
         ...
 
     async def position(self, sink: str) -> int:
@@ -61,3 +71,13 @@ class Store(Protocol):
     async def aclose(self) -> None:
         """Release everything. A second call does nothing."""
         ...
+
+
+def check_batch(records: Sequence[Record]) -> None:
+    """Raise ValueError unless records can be appended in one call: 1 to 256, of one session, in sequence."""
+    first = records[0] if records else None
+    if first is None or len(records) > MAX_APPENDED:
+        raise ValueError(f"1 to {MAX_APPENDED} records can be appended at once, not {len(records)}")
+    for seq, record in enumerate(records, first.seq):
+        if record.seq != seq or record.session_id != first.session_id:
+            raise ValueError("records that are appended at once must be of one session and in sequence")

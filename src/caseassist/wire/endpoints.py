@@ -5,9 +5,8 @@ As documented: ``https://{organization}.analytics.org.coveo.com/rest/ua/v15/anal
 """
 
 import re
-from ipaddress import ip_address
+from ipaddress import IPv6Address
 from typing import Literal
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -16,8 +15,12 @@ from caseassist.wire.http import Origin
 __all__ = ["Endpoint"]
 
 _ORGANIZATION = re.compile("[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9])?")
-_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*")
+_HOST = r"(?!.*\.\.)[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9])?"
+_AUTHORITY = re.compile(rf"(?:\[(?P<ipv6>[0-9a-f:.]+)\]|(?P<host>{_HOST}))(?::(?P<port>[0-9]{{1,5}}))?")
+_PATH = re.compile(r"(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)*")
+_DOTS = re.compile(r"/(?:\.|%2e){1,2}(?=/|$)", re.IGNORECASE)
+
+NO_HOST = "an endpoint's URL needs a host name or an IP address, then a port or nothing"
 
 _SCHEMES: dict[str, Literal["http", "https"]] = {"http": "http", "https": "https"}
 
@@ -55,24 +58,30 @@ class Endpoint(msgspec.Struct, frozen=True, gc=False):
         """
         if not url.isascii() or not url.isprintable() or any(c in url for c in " \\?#"):
             raise ValueError("an endpoint's URL is printable ASCII without spaces, backslash, query and fragment")
-        parts = urlsplit(url)
-        scheme = _SCHEMES.get(parts.scheme)
+        scheme_name, _, rest = url.partition("://")
+        scheme = _SCHEMES.get(scheme_name.lower())
         if scheme is None:
             raise ValueError("an endpoint's URL begins with http:// or https://")
-        if "@" in parts.netloc:
+        netloc, slash, path = rest.partition("/")
+        if "@" in netloc:
             raise ValueError("an endpoint's URL has no user and no password; the token is given separately")
-        host = _host(parts.hostname or "")
-        port = parts.port or (443 if scheme == "https" else 80)
-        path = parts.path.rstrip("/") or "/rest/ua"
-        if not _PATH.fullmatch(path) or "/.." in path or "/./" in f"{path}/":
+        host, port = _host_and_port(netloc.lower())
+        path = f"{slash}{path}".rstrip("/") or "/rest/ua"
+        if not _PATH.fullmatch(path) or _DOTS.search(path):
             raise ValueError("an endpoint's path is made of plain, percent-encoded segments")
-        return cls(Origin(scheme, host, port), path)
+        return cls(Origin(scheme, host, port or (443 if scheme == "https" else 80)), path)
 
 
-def _host(host: str) -> str:
+def _host_and_port(netloc: str) -> tuple[str, int | None]:
+    """Take a lower-case authority apart. urllib's urlsplit will not do: it drops what follows a closing bracket."""
+    found = _AUTHORITY.fullmatch(netloc)
+    if found is None:
+        raise ValueError(NO_HOST)
     try:
-        return str(ip_address(host))
+        host = found["host"] or str(IPv6Address(found["ipv6"]))
     except ValueError:
-        if _HOST.fullmatch(host) and ".." not in host:
-            return host
-    raise ValueError("an endpoint's URL needs a host name or an IP address")
+        raise ValueError(NO_HOST) from None
+    port = None if found["port"] is None else int(found["port"])
+    if port is not None and not 0 < port < 65536:
+        raise ValueError("the port of an endpoint's URL is a number from 1 to 65535")
+    return host, port
