@@ -279,13 +279,18 @@ def plain(value: Any, path: str = "$") -> Any:
 _Place: TypeAlias = "str | tuple[_Place, object]"
 """A path, or a place in what stands at another place: written out only when there is an error to tell."""
 
+# Unbound methods are taken from these: type checkers cannot tell what the collections hold.
+_dict: Any = dict
+_list: Any = list
+_tuple: Any = tuple
+
 _EXACT: tuple[tuple[type, Callable[[Any], Any]], ...] = (
     (str, str.__str__),
     (int, int.__int__),
     (float, float.__float__),
-    (dict, dict.copy),
-    (list, list.copy),
-    (tuple, tuple.__iter__),
+    (dict, _dict.copy),
+    (list, _list.copy),
+    (tuple, _tuple.__iter__),
     (msgspec.Struct, lambda value: _members_of_struct(value)),
 )
 """What makes an instance of a JSON type of one of a subclass, without calling anything that the subclass defines."""
@@ -375,12 +380,11 @@ def members_of(value: Any, path: str = "$") -> dict[str, Any]:
 
     Members of a value that hold their default are left out.
     """
-    kind = type(value)
-    if issubclass(kind, dict):
-        return cast("dict[str, Any]", dict.copy(value))
-    if issubclass(kind, msgspec.Struct):
+    if issubclass(type(value), dict):
+        return cast("dict[str, Any]", _dict.copy(value))
+    if issubclass(type(value), msgspec.Struct):
         return _members_of_struct(value)
-    if issubclass(kind, Mapping):
+    if issubclass(type(value), Mapping):
         try:
             return dict(value)
         except Exception:  # noqa: BLE001 (somebody else's mapping: whatever it raises, it cannot be read)
@@ -426,10 +430,10 @@ def convert(cls: type[T], data: Any, *, path: str = "$", rules: str = "") -> T:
 def known_part(value: Any, kind: Any) -> Any:
     """Return what a type knows of a JSON value: members that it does not know are left out, at every level."""
     if issubclass(type(value), dict) and (members := _members(kind)):
-        named = ((str.__str__(key), item) for key, item in dict.items(value) if issubclass(type(key), str))
+        named = ((str.__str__(key), item) for key, item in _dict.items(value) if issubclass(type(key), str))
         return {name: known_part(item, members[name]) for name, item in named if name in members}
     if issubclass(type(value), list) and get_origin(kind) is tuple:
-        return [known_part(item, get_args(kind)[0]) for item in list.__iter__(value)]
+        return [known_part(item, get_args(kind)[0]) for item in _list.__iter__(value)]
     return value
 
 
