@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 import caseassist.transport
 from caseassist.core.errors import DeliveryError
-from caseassist.transport import HTTPTransport, TransportError, _ReplyParser
+from caseassist.transport import HTTPTransport, TransportError
 from caseassist.wire.http import Origin, Reply, Request
+from caseassist.wire.http1 import ReplyParser
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 SECRET = "s3cret"
@@ -929,9 +930,9 @@ RAW_REPLIES = [
 
 @given(data=st.data())
 def test_reply_does_not_depend_on_how_its_bytes_are_cut(data: st.DataObject) -> None:
-    parser = _ReplyParser(32768, 65536)
+    parser = ReplyParser(32768, 65536)
     for raw in data.draw(st.lists(st.sampled_from(RAW_REPLIES), min_size=1, max_size=3)):
-        whole = _ReplyParser(32768, 65536)
+        whole = ReplyParser(32768, 65536)
         expected = whole.feed(raw)
         assert expected is not None
         cuts = sorted(data.draw(st.sets(st.integers(1, len(raw) - 1))))
@@ -945,7 +946,7 @@ def test_reply_does_not_depend_on_how_its_bytes_are_cut(data: st.DataObject) -> 
 
 @given(st.binary(max_size=200), st.sampled_from([b"", b"HTTP/1.1 ", b"HTTP/1.1 200 OK\r\n", OK[:-2]]))
 def test_any_bytes_are_a_reply_or_more_to_come_or_a_typed_error(junk: bytes, start: bytes) -> None:
-    parser = _ReplyParser(100, 100)
+    parser = ReplyParser(100, 100)
     with suppress(TransportError):
         reply = parser.feed(start + junk) or parser.finish()
         assert 200 <= reply.status <= 599

@@ -1,11 +1,10 @@
 """One HTTP/1.1 exchange at a time: a request in, a reply or a typed failure out, by a deadline.
 
-The pure half comes first: :class:`_Serializer` turns a request into bytes, :class:`_ReplyParser` turns bytes
-into a reply. The other half, :class:`HTTPTransport`, opens, keeps and closes connections and moves the bytes.
+The pure half is :mod:`caseassist.wire.http1`: a request into bytes, bytes into a reply. This half opens, keeps and
+closes connections and moves the bytes.
 docs/explanation/transport.md has the reasons and the measurements.
 """
 
-import re
 import selectors
 import ssl
 import sys
@@ -13,9 +12,8 @@ from collections.abc import Callable, Coroutine
 from ipaddress import ip_address
 from socket import gaierror
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Protocol, Self
 
-import httptools
 from anyio import (
     BrokenResourceError,
     CancelScope,
@@ -30,36 +28,15 @@ from anyio import (
 )
 from anyio.abc import ByteStream, SocketAttribute
 
-from caseassist.core.errors import DeliveryError
-from caseassist.wire.http import Origin, Reply, Request
+from caseassist.wire.http import Origin, Reply, Request, TransportError
+from caseassist.wire.http1 import ReplyParser, RequestSerializer
 
 __all__ = ["HTTPTransport", "Transport", "TransportError"]
-
-Reason = Literal["connect", "tls", "timeout", "closed", "protocol", "too_large", "refused_plaintext"]
 
 _TICK_S = 0.02
 """How often deadlines are looked at. An exchange ends at most one tick, and a turn of the loop, after its deadline."""
 
 _CHUNK_BYTES = 65536
-
-
-class TransportError(DeliveryError):
-    """There is no reply. Holds no header, no body and no token, so it may be logged."""
-
-    def __init__(self, reason: Reason, detail: str, *, maybe_sent: bool) -> None:
-        super().__init__(reason, detail, maybe_sent)
-        self.reason: Reason = reason
-        """``connect`` (name look-up included), ``tls``, ``timeout``, ``closed`` (by the other side, or by ``aclose``),
-        ``protocol`` (what came is not HTTP/1.x), ``too_large`` (an endless head), ``refused_plaintext``."""
-        self.detail = detail
-        """The reason in a few words."""
-        self.maybe_sent = maybe_sent
-        """Whether bytes of the request may have reached the server. If so, it may have acted on them: the
-        outcome is ambiguous, and sending again may make a duplicate."""
-
-    def __str__(self) -> str:
-        outcome = "it may have been received" if self.maybe_sent else "nothing was sent"
-        return f"no reply to the request ({self.reason}: {self.detail}); {outcome}"
 
 
 class Transport(Protocol):
@@ -79,147 +56,6 @@ class Transport(Protocol):
         ...
 
 
-# --- Requests -------------------------------------------------------------------------------------------------------
-
-# RFC 9110, section 5: field names are tokens; field values have no control character but the tab.
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
-_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*").fullmatch
-_PATH = re.compile(r"/[\x21-\x7e]*").fullmatch
-_HOST = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?|[0-9a-f:.]*:[0-9a-f:.]*").fullmatch
-
-_FRAMING = frozenset(
-    {"accept-encoding", "connection", "content-length", "expect", "host", "te", "transfer-encoding", "upgrade"}
-)
-"""Headers that belong to the transport. Two opinions about where a message ends are an attack (request smuggling)."""
-
-
-class _Serializer:
-    """The requests to one origin, as bytes. No I/O."""
-
-    def __init__(self, origin: Origin) -> None:
-        if not _HOST(origin.host) or not 0 < origin.port < 65536:
-            raise ValueError("the origin is not a host name or IP address with a port")
-        self._host = str(origin).partition("://")[2]
-        self._last: tuple[object, ...] = ()
-        self._head = b""
-
-    def serialize(self, request: Request) -> bytes:
-        """Head and body in one piece: one system call, and never a head that waits for its body."""
-        parts = (request.method, request.path, request.headers)
-        if parts != self._last:  # as a rule only the body is new
-            self._head = self._checked_head(request)
-            self._last = parts
-        return b"%b%d\r\n\r\n%b" % (self._head, len(request.body), request.body)
-
-    def _checked_head(self, request: Request) -> bytes:
-        # The length of the reply to HEAD and CONNECT does not follow from the reply alone.
-        if not _TOKEN(request.method) or request.method in {"HEAD", "CONNECT"}:
-            raise ValueError("the method is not one that this transport can send")
-        if not _PATH(request.path):
-            raise ValueError("the path does not begin with '/' or holds characters that need percent-encoding")
-        lines = [f"{request.method} {request.path} HTTP/1.1", f"Host: {self._host}"]
-        for number, (name, value) in enumerate(request.headers, 1):
-            if not _TOKEN(name):
-                raise ValueError(f"the name of header {number} is not an HTTP token")
-            if name.lower() in _FRAMING:
-                raise ValueError(f"header {name!r} belongs to the transport")
-            if not _VALUE(value):
-                raise ValueError(f"the value of header {name!r} holds a control or non-latin-1 character")
-            lines.append(f"{name}: {value}")
-        lines += ["Accept-Encoding: identity", "Content-Length: "]
-        return "\r\n".join(lines).encode("latin-1")
-
-
-# --- Replies --------------------------------------------------------------------------------------------------------
-
-
-_UNKNOWN_STATUS = -1
-
-
-class _ReplyParser:
-    """The replies of one connection, one after the other: bytes in, a :class:`Reply` out. No I/O.
-
-    llhttp calls the ``on_…`` methods. They only note what they are told; :meth:`feed` judges.
-    """
-
-    def __init__(self, max_head_bytes: int, max_body_bytes: int) -> None:
-        self._max_head_bytes = max_head_bytes
-        self._max_body_bytes = max_body_bytes
-        self._llhttp = httptools.HttpResponseParser(self)
-        self.begin()
-
-    def begin(self) -> None:
-        """Forget the last reply and expect the next one."""
-        self.reusable = False
-        """True once the reply was read to its last byte and the connection is fit for another."""
-        self._reply: Reply | None = None
-        self._status = 0
-        self._headers: list[tuple[str, str]] = []
-        self._head_bytes = 0
-        self._body: list[bytes] = []
-        self._body_bytes = 0
-        self._received_bytes = 0
-
-    def feed(self, data: bytes) -> Reply | None:
-        """The reply, as soon as it is complete or larger than the cap."""
-        self._received_bytes += len(data)
-        try:
-            self._llhttp.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
-            if self._reply is None:  # else the reply is good, and on_message_begin has noted that more came after it
-                raise TransportError("protocol", "the reply is not valid HTTP/1.x", maybe_sent=True) from exc
-        # A head without an end has no complete header to be counted: there, every byte received counts.
-        head_bytes = self._head_bytes if self._status else self._received_bytes
-        if head_bytes > self._max_head_bytes:
-            raise TransportError("too_large", "the head of the reply exceeds the limit", maybe_sent=True)
-        if self._reply is None:
-            if self._status == _UNKNOWN_STATUS:
-                raise TransportError("protocol", "the reply has an unknown status or version", maybe_sent=True)
-            # Chunk framing and trailers could be endless like the body, so what was received counts as well.
-            limit = self._max_head_bytes + self._max_body_bytes
-            if self._body_bytes > self._max_body_bytes or self._received_bytes > limit:
-                return self._complete()
-        return self._reply
-
-    def finish(self) -> Reply:
-        """The reply, if the server's closing is what ends it (HTTP/1.0: no length, no chunks)."""
-        if not self._status or any(name in {"content-length", "transfer-encoding"} for name, _ in self._headers):
-            raise TransportError("closed", "the connection was closed before the reply was complete", maybe_sent=True)
-        return self._complete()
-
-    def _complete(self) -> Reply:
-        body = b"".join(self._body)[: self._max_body_bytes]
-        self._reply = Reply(status=self._status, headers=tuple(self._headers), body=body)
-        return self._reply
-
-    def on_message_begin(self) -> None:
-        self.reusable = False  # where a reply is there already, this is one that nobody asked for
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._status:  # later ones are trailers, which must not pass for headers
-            self._headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
-            self._head_bytes += len(name) + len(value) + 4  # a colon, a space, CR and LF
-
-    def on_headers_complete(self) -> None:
-        status = self._llhttp.get_status_code()
-        known = 100 <= status <= 599 and self._llhttp.get_http_version() in {"1.0", "1.1"}
-        self._status = status if known else _UNKNOWN_STATUS
-
-    def on_body(self, body: bytes) -> None:
-        self._body.append(body)
-        self._body_bytes += len(body)
-
-    def on_message_complete(self) -> None:
-        if self._reply is not None or self._status == _UNKNOWN_STATUS:
-            return
-        if self._status <= 199:  # informational: the reply proper is still to come
-            self._status = 0
-            self._headers.clear()
-        else:
-            self.reusable = self._llhttp.should_keep_alive()
-            self._complete()
-
-
 # --- Connections ----------------------------------------------------------------------------------------------------
 
 
@@ -231,7 +67,7 @@ _Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", sel
 class _Connection:
     """A stream, the parser of its replies, and its times."""
 
-    def __init__(self, stream: ByteStream, parser: _ReplyParser) -> None:
+    def __init__(self, stream: ByteStream, parser: ReplyParser) -> None:
         self.stream = stream
         self.parser = parser
         self.used_at = 0.0
@@ -264,7 +100,7 @@ class _Pool:
     """What is kept for one origin: its serializer, and its idle connections, the last used at the end."""
 
     def __init__(self, origin: Origin) -> None:
-        self.serializer = _Serializer(origin)
+        self.serializer = RequestSerializer(origin)
         self.idle: list[_Connection] = []
 
 
@@ -426,7 +262,7 @@ class HTTPTransport:
             if self._closed:
                 await aclose_forcefully(stream)
                 raise TransportError("closed", "the transport is closed", maybe_sent=False)
-            return _Connection(stream, _ReplyParser(self._max_head_bytes, self._max_body_bytes))
+            return _Connection(stream, ReplyParser(self._max_head_bytes, self._max_body_bytes))
         raise TransportError("timeout", "no connection by the deadline", maybe_sent=False)
 
     async def _open_stream(self, origin: Origin) -> ByteStream:

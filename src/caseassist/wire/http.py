@@ -4,11 +4,15 @@ Nothing here performs I/O. A :class:`Request` holds everything that goes on the 
 framing headers (``Host``, ``Content-Length``, ``Connection``), which belong to the transport.
 """
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import msgspec
 
-__all__ = ["Origin", "Reply", "Request"]
+from caseassist.core.errors import DeliveryError
+
+__all__ = ["Origin", "Reason", "Reply", "Request", "TransportError"]
+
+Reason: TypeAlias = Literal["connect", "tls", "timeout", "closed", "protocol", "too_large", "refused_plaintext"]
 
 
 class Origin(msgspec.Struct, frozen=True, gc=False):
@@ -53,3 +57,22 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def header(self, name: str) -> str | None:
         """The first value of a header, by its lower-case name."""
         return next((value for key, value in self.headers if key == name), None)
+
+
+class TransportError(DeliveryError):
+    """There is no reply. Holds no header, no body and no token, so it may be logged."""
+
+    def __init__(self, reason: Reason, detail: str, *, maybe_sent: bool) -> None:
+        super().__init__(reason, detail, maybe_sent)
+        self.reason: Reason = reason
+        """``connect`` (name look-up included), ``tls``, ``timeout``, ``closed`` (by the other side, or by ``aclose``),
+        ``protocol`` (what came is not HTTP/1.x), ``too_large`` (an endless head), ``refused_plaintext``."""
+        self.detail = detail
+        """The reason in a few words."""
+        self.maybe_sent = maybe_sent
+        """Whether bytes of the request may have reached the server. If so, it may have acted on them: the
+        outcome is ambiguous, and sending again may make a duplicate."""
+
+    def __str__(self) -> str:
+        outcome = "it may have been received" if self.maybe_sent else "nothing was sent"
+        return f"no reply to the request ({self.reason}: {self.detail}); {outcome}"
