@@ -137,7 +137,7 @@ def test_an_organization_is_a_host_name_label(organization: str) -> None:
 AWKWARD = st.text(alphabet=string.ascii_letters + string.digits + "-_./\\:@?#[]%&=;,+ \t\r\n\x00éⒶ٣", max_size=40)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000, deadline=None, derandomize=True)
 @given(organization=AWKWARD, hipaa=st.booleans())
 def test_no_organization_leads_away_from_coveo(organization: str, hipaa: bool) -> None:
     try:
@@ -151,7 +151,7 @@ def test_no_organization_leads_away_from_coveo(organization: str, hipaa: bool) -
     assert parts.query == parts.fragment == ""
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000, deadline=None, derandomize=True)
 @given(scheme=st.sampled_from(["http://", "https://", "HTTPS://", "https:", "//", ""]), rest=AWKWARD)
 def test_no_address_has_another_origin_than_it_seems_to_have(scheme: str, rest: str) -> None:
     try:

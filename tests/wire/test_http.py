@@ -2,7 +2,7 @@
 
 import pytest
 
-from caseassist.wire.http import Origin, Reply, Request
+from caseassist.wire.http import Origin, Reply, Request, TransportError
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,11 @@ def test_a_header_is_found_by_its_lower_case_name_and_the_first_one_counts() -> 
     assert reply.header("retry-after") == "2"
     assert reply.header("Retry-After") is None
     assert reply.header("etag") is None
+
+
+def test_a_missing_reply_says_whether_the_request_may_have_arrived() -> None:
+    lost = TransportError("timeout", "no reply within 10 s", maybe_sent=True)
+    assert (lost.reason, lost.detail, lost.maybe_sent) == ("timeout", "no reply within 10 s", True)
+    assert str(lost) == "no reply to the request (timeout: no reply within 10 s); it may have been received"
+    unsent = TransportError("connect", "refused", maybe_sent=False)
+    assert str(unsent) == "no reply to the request (connect: refused); nothing was sent"

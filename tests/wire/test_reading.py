@@ -1,8 +1,10 @@
 """Requests, read back: what is put right, what cannot be, and that nothing is put right in silence."""
 
 import json
+import re
 from copy import deepcopy
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -29,6 +31,7 @@ from caseassist.core.events import (
 )
 from caseassist.wire.reading import Coercion, Received, read_body, read_request
 
+ROOT = Path(__file__).parents[2]
 Json = dict[str, Any]
 CLIENT_ID = "489aa3e3-aed2-4563-8e81-62bb73178a56"
 
@@ -551,3 +554,16 @@ def test_a_coercion_says_what_was_put_right() -> None:
     assert read_body("collect", put(START, ea="click")).coercions == (
         Coercion("D-04", "$.ea", "expected 'flowStart' for this action"),
     )
+
+
+def test_every_id_of_a_coercion_is_explained_and_occurs_here() -> None:
+    page = (ROOT / "docs" / "explanation" / "conflicts.md").read_text(encoding="utf-8")
+    explained = re.findall(r"^\| ([A-DX]-\d\d) \|", page.partition("## What reading puts right")[2], re.MULTILINE)
+    source = (ROOT / "src" / "caseassist" / "wire" / "reading.py").read_text(encoding="utf-8")
+    used = set(re.findall(r'"([A-DX]-\d\d)"', source))
+    assert used == set(explained)
+    assert used == {coercion_id for _, _, coercions, _ in COERCED for coercion_id, _ in coercions}
+    everywhere = set(re.findall(r"^\| ([A-D]-\d\d) \|", page, re.MULTILINE))
+    assert len(everywhere) == 44
+    named = {rule["conflict"] for rule in json.loads((ROOT / "tests" / "data" / "rules.json").read_text("utf-8"))}
+    assert named - {None} <= everywhere

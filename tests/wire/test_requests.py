@@ -213,10 +213,17 @@ def test_locations_are_cut_to_2048_characters_and_the_third_origin_level_to_128(
     assert written(view, context=context)["originLevel3"] == long[:128]
 
 
+@settings(deadline=None, derandomize=True)
 @given(ms=st.integers(0, 2**42), micro=st.integers(0, 999))
 def test_the_time_is_in_whole_milliseconds_and_never_one_short(ms: int, micro: int) -> None:
     at = datetime(1970, 1, 1, tzinfo=UTC) + ms * MILLISECOND + timedelta(microseconds=micro)
     assert FORMAT.body(record(TicketCreateStart(), at=at))["tm"] == ms
+
+
+def test_a_rating_has_the_documented_members_only() -> None:
+    suggestion = RatedDocument(document_title="t", document_url="u", document_position=1, from_quickview=True)
+    body = written(SuggestionRate(rate=1, suggestion_id="d", response_id="r", suggestion=suggestion))
+    assert body["svc_action_data"]["suggestion"] == {"documentTitle": "t", "documentUrl": "u", "documentPosition": 1}
 
 
 def test_ids_are_the_same_for_the_same_record_and_differ_between_records() -> None:
@@ -298,6 +305,14 @@ def test_an_empty_origin_sends_nothing() -> None:
     assert written(CUSTOM, context=context).keys().isdisjoint({"originContext", "originLevel2"})
     event = msgspec.structs.replace(CUSTOM, origin_context="", origin_level2="")
     assert written(event).keys().isdisjoint({"originContext", "originLevel2"})
+
+
+def test_an_empty_user_agent_counts_as_none_for_there_always_is_one() -> None:
+    named = msgspec.structs.replace(CONTEXT, user_agent="bot/1")
+    for event in (CLICK, CUSTOM):
+        unnamed = msgspec.structs.replace(event, user_agent="")
+        assert written(unnamed, context=named)["userAgent"] == "bot/1"
+        assert written(unnamed)["userAgent"] == PRODUCT
 
 
 def test_a_custom_event_has_the_documented_members() -> None:
@@ -561,7 +576,7 @@ def test_a_cut_keeps_percent_encoded_characters_whole(url: str, cut: str) -> Non
     assert truncate_url(url, 1024) == cut
 
 
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 @given(text=st.text("aé€😀%/ ", max_size=40), limit=st.integers(0, 100))
 def test_a_cut_url_still_decodes_and_is_as_long_as_it_can_be(text: str, limit: int) -> None:
     url = quote(text, safe="/")

@@ -163,7 +163,7 @@ class Event(Value, frozen=True, kw_only=True, tag_field="action"):
     """The root of all events."""
 
     rules: ClassVar[str] = ""
-    """The letters of the rules that speak of this event."""
+    """What the ids of the rules that speak of this event begin with."""
 
 
 class TicketCreateStart(Event, frozen=True, kw_only=True, tag="ticket_create_start"):
@@ -181,7 +181,7 @@ class TicketFieldUpdate(Event, frozen=True, kw_only=True, tag="ticket_field_upda
 class ClassificationsOffered(Event, frozen=True, kw_only=True, tag="classifications_offered"):
     """Field values were proposed. A fact of ours: never sent to Coveo."""
 
-    rules: ClassVar[str] = "CA"
+    rules: ClassVar[str] = "CA-06"
 
     response_id: fields.ResponseId
     classifications: tuple[OfferedClassification, ...] = ()
@@ -201,7 +201,7 @@ class DocumentsOffered(Event, frozen=True, kw_only=True, tag="documents_offered"
 class TicketClassificationClick(Event, frozen=True, kw_only=True, tag="ticket_classification_click"):
     """A proposed value was taken, by the person or automatically; the ticket holds it. Sent as collect."""
 
-    rules: ClassVar[str] = "CA"
+    rules: ClassVar[str] = "CA-06"
 
     classification_id: fields.ClassificationId
     response_id: fields.ResponseId

@@ -409,7 +409,7 @@ def build(cls: type[T], data: Any, *, path: str = "$", rules: str = "") -> T:
     """Make a Struct of a JSON object: the one gate for everything that callers hand in.
 
     ``data``: a dict with the documented camelCase members. Where ``cls`` passes over unknown members, these are not
-    even looked at. ``path``: where it stands in the caller's input. ``rules``: the letters of the rules that errors
+    even looked at. ``path``: where it stands in the caller's input. ``rules``: how the ids begin of the rules that errors
     name first (``CL``, ``CU``, …), where a type serves several events.
 
     Raises InvalidAction with rule, path and what was expected.

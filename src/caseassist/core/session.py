@@ -221,7 +221,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
             "responseId": response_id,
             "autoSelection": auto_selection,
         }
-        selection = fields.build(_Selection, given, rules="CA")
+        selection = fields.build(_Selection, given, rules=ClassificationsOffered.rules)
         offer = None
         if field_name is not None or classification is not None:
             whole = {
@@ -229,7 +229,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
                 "fieldName": field_name,
                 "classification": members_of(classification, "$.classification"),
             }
-            item = fields.build(OfferedClassification, whole, rules="CA")
+            item = fields.build(OfferedClassification, whole, rules=ClassificationsOffered.rules)
             offer = ClassificationsOffered(
                 response_id=_needed_response_id(selection.response_id, "CA-062"), classifications=(item,)
             )

@@ -66,7 +66,7 @@ def read_classifications(answer: Answer | ClassificationsOffered) -> Classificat
     if type(answer) is ClassificationsOffered:
         return _offer(ClassificationsOffered, members_of(answer, "$.response"))
     data = _decode(answer)
-    head = fields.build(_Classify, data, path="$.response", rules="CA")
+    head = fields.build(_Classify, data, path="$.response", rules=ClassificationsOffered.rules)
     offered = [
         {
             "classificationId": prediction.id,
@@ -80,7 +80,7 @@ def read_classifications(answer: Answer | ClassificationsOffered) -> Classificat
 
 
 def _predictions(value: Any, path: str) -> tuple[_Prediction, ...]:
-    return fields.build(_Predictions, value, path=path, rules="CA").predictions
+    return fields.build(_Predictions, value, path=path, rules=ClassificationsOffered.rules).predictions
 
 
 def read_documents(answer: Answer | DocumentsOffered) -> DocumentsOffered:

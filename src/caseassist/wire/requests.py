@@ -23,6 +23,7 @@ from caseassist.core.events import (
     DocumentSuggestionClick,
     DocumentSuggestionQuickview,
     Event,
+    SuggestionRate,
     Ticket,
     TicketCreateStart,
 )
@@ -106,6 +107,8 @@ class WireFormat(msgspec.Struct, frozen=True, kw_only=True):
         data: dict[str, Any] = msgspec.to_builtins(event)
         action = data.pop("action")
         data.pop("cause", None)
+        if isinstance(event, SuggestionRate):  # the documented members only
+            data["suggestion"].pop("fromQuickview", None)
         return _clean(
             _ticket(record.ticket)
             | {
@@ -157,6 +160,8 @@ class WireFormat(msgspec.Struct, frozen=True, kw_only=True):
             own["documentPosition"] = event.document_position
         if event.origin_level3 is not None:
             own["originLevel3"] = truncate_url(event.origin_level3, ORIGIN_LEVEL3_MAX)
+        if not event.user_agent:  # there always is one (B-03)
+            own.pop("userAgent", None)
         if event.custom_data is not None:
             own["customData"] = self._custom_data(event.custom_data)
         if self.auth == "search_token":
