@@ -172,7 +172,8 @@ class _Bell:
 
     async def wait(self) -> None:
         await self._rung.wait()
-        self._rung = anyio.Event()
+        if self._rung.is_set():
+            self._rung = anyio.Event()
 
     def ring(self) -> None:
         self._rung.set()
@@ -269,7 +270,7 @@ class Courier:
 
         Meanwhile batches are not waited for, and a lost sink is tried sooner.
         """
-        goal = self._known
+        goal = max(self._known, self._queue.read)
         self._drains += 1
         self._hurry.set()
         self._full.ring()

@@ -20,6 +20,9 @@ WhenFull: TypeAlias = Literal["wait", "reject", "drop_oldest"]
 
 _position_of = itemgetter(0)
 
+MAX_PLACES = 10_000
+"""Of so many forgotten sessions it is remembered where they stand, so that whoever has a handle on one can go on."""
+
 
 class _Kept:
     """What is kept of one session: its latest records, one at least."""
@@ -62,7 +65,7 @@ class MemoryStore(Store):
         self._ended: OrderedDict[str, None] = OrderedDict()
         """Those of them that have ended, in that order."""
         self._places: OrderedDict[str, int] = OrderedDict()
-        """The next sequence numbers of sessions that were forgotten, as many as there may be records."""
+        """The next sequence numbers of sessions that were forgotten."""
         self._log: deque[Stored] = deque()
         """What is not settled by all sinks yet. Empty while there are none."""
         self._positions: dict[str, int] = {}
@@ -94,13 +97,12 @@ class MemoryStore(Store):
         if self.when_full == "wait":
             with anyio.move_on_after(timeout_s):
                 async with self._turn:
-                    while not self._make_room(len(records), size):
+                    while (position := self._position_if_stored(records)) is None:  # somebody may have, while we waited
+                        if self._make_room(len(records), size):
+                            return self._append(records, size)
                         self._room = anyio.Event()
                         await self._room.wait()
-                        position = self._position_if_stored(records)  # while we waited
-                        if position is not None:
-                            return position
-                    return self._append(records, size)
+                    return position
         raise StoreFull(f"{self._records} records, {self._bytes} bytes")
 
     async def load(self, session_id: str) -> Sequence[Record]:
@@ -200,7 +202,7 @@ class MemoryStore(Store):
         self._records -= len(kept.stored)
         self._bytes -= kept.bytes
         self._places[session_id] = kept.next_seq
-        if len(self._places) > self.max_records:
+        if len(self._places) > MAX_PLACES:
             self._places.popitem(last=False)
 
     def _drop_oldest(self) -> bool:
