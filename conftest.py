@@ -117,7 +117,7 @@ def shell(*command: str, stdin: str = "") -> str:
         "HOME": str(Path.cwd()),
         "LANG": "C.UTF-8",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "COLUMNS": "100",
+        "COLUMNS": "80",
     }
     done = subprocess.run(  # noqa: S603
         command,

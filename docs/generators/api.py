@@ -1,0 +1,74 @@
+"""The Python API: the front door, and what is in modules of its own."""
+
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+from docs.generators.code import class_section, function_section
+
+import caseassist
+from caseassist import diagram
+from caseassist.core.events import ClickEvent, Context, CustomEvent, Ticket
+from caseassist.core.fields import language_from_locale
+from caseassist.core.records import KeptRecord, Record, decode, decode_lines, encode, encode_lines, schema
+from caseassist.delivery import Progress
+from caseassist.script import Player
+from caseassist.sinks.base import Sink
+from caseassist.sinks.memory import NullSink
+from caseassist.sinks.stream import StreamSink
+from caseassist.stores.base import Store
+from caseassist.transport import HTTPTransport, Transport
+from caseassist.wire.endpoints import Endpoint
+from caseassist.wire.reading import Coercion, Received, read_body, read_request
+from caseassist.wire.requests import WireFormat
+from caseassist.wire.secret import Secret
+
+ELSEWHERE: dict[type, str] = {
+    Ticket: "[its members](events.md#ticket)",
+    Context: "[its members](events.md#context)",
+    ClickEvent: "[its members](events.md#clickevent)",
+    CustomEvent: "[its members](events.md#customevent)",
+    Record: "[its members and form](records.md)",
+}
+ORDER = (
+    "CaseAssist", "Case", "Session", "Context", "Ticket", "ClickEvent", "CustomEvent", "client_id_from", "Record",
+    "LifeCycle", "MemorySink", "FileSink", "HTTPSink", "MemoryStore", "DrainReport", "CaseAssistError",
+)  # fmt: skip
+MORE: dict[str, tuple[Callable[..., Any], ...]] = {
+    "Sinks and stores": (Sink, StreamSink, NullSink, Store, Progress),
+    "Sending to Coveo": (Endpoint, WireFormat, Secret, Transport, HTTPTransport),
+    "Records and scripts": (
+        KeptRecord, encode, encode_lines, decode, decode_lines, schema, Player, diagram.mermaid, diagram.svg,
+    ),
+    "Reading requests back": (read_request, read_body, Received, Coercion, language_from_locale),
+}  # fmt: skip
+
+INTRODUCTION = """\
+# Python API
+
+The names of the first part come from `caseassist` itself. The second part has what is in modules of its own: for
+writing sinks and stores, for own endpoints, and for work on logs. [Errors](errors.md) and [events](events.md) have
+pages of their own. What is on none of these pages is not for use from outside and may change.
+
+Arguments after `*` are given by name.
+"""
+
+
+def render() -> str:
+    assert sorted(ORDER) == sorted(caseassist.__all__)
+    parts = [INTRODUCTION, "## From caseassist\n"]
+    parts += [_section(getattr(caseassist, name)) for name in ORDER]
+    for title, items in MORE.items():
+        parts.append(f"## {title}\n")
+        parts += map(_section, items)
+    return "\n".join(parts)
+
+
+def _section(item: Callable[..., Any]) -> str:
+    if isinstance(item, FunctionType):
+        return function_section(item, "###")
+    assert isinstance(item, type)
+    section = class_section(item, "###", members=item not in ELSEWHERE, constructor=item is not caseassist.Case)
+    if item is caseassist.CaseAssistError:
+        return section + "\nAll errors are on [a page of their own](errors.md).\n"
+    return f"{section}\nSee {ELSEWHERE[item]}.\n" if item in ELSEWHERE else section

@@ -1,0 +1,61 @@
+"""The command line: the help of every command, and the exit statuses."""
+
+import click
+from click.testing import CliRunner
+from docs.generators.markdown import block, table
+
+from caseassist import cli
+
+INTRODUCTION = """\
+# Command line
+
+The command line needs the extra `cli` (click and rich): `pip install 'caseassist[cli]'`. It can also be run as
+`python -m caseassist.cli`.
+
+Records and answers go to standard output, messages for people about what went wrong to standard error. A token is taken
+from the environment, never from the command line, where others could see it.
+"""
+
+SINKS = (
+    ("`stdout:`", "JSON lines on standard output", "answers then go to standard error; not with `--format json`"),
+    ("`file:PATH`", "[FileSink](api.md#filesink)", "appends; one process per file"),
+    ("`null:`", "[NullSink](api.md#nullsink)", "to measure, or to check a script"),
+    ("`memory:`", "[MemorySink](api.md#memorysink)", "counted, and gone at the end"),
+    ("`https://HOST/PATH`", "[HTTPSink](api.md#httpsink)",
+     "a Usage Analytics endpoint; `/rest/ua` without a path. `http://` only to this machine"),
+    ("`coveo:ORG`", "[HTTPSink](api.md#httpsink)",
+     "the organization `ORG`; needs a token. `coveo:ORG?hipaa=true` for a HIPAA organization"),
+)  # fmt: skip
+
+LOST = """\
+The only store today is `memory:`. What is not delivered when the command ends is lost, and its exit status says so.
+
+With `--format json`, if something was not delivered or was refused by a sink, the last line on standard error is a JSON
+object with the counts of each sink.
+"""
+
+STATUSES = (
+    ("0", "all lines were accepted, and all records delivered"),
+    (str(cli.REFUSED), "some lines were refused; all records of the others were delivered"),
+    (str(cli.UNREADABLE), "wrong usage, a script or context that cannot be read, or a sink that cannot be opened"),
+    (str(cli.UNDELIVERED), "some records were not delivered by the drain timeout, or were refused by a sink"),
+    (str(cli.INTERRUPTED), "interrupted (Ctrl-C); what was recorded until then was given the drain timeout"),
+)
+
+
+def render() -> str:
+    parts = [INTRODUCTION, block("console", _help())]
+    for name in sorted(cli.main.commands, key=("play", "diagram", "schema").index):
+        parts += [f"## {name}\n", block("console", _help(name))]
+        if name == "play":
+            parts += ["[Scripts](script.md) has the lines and their answers.\n", "### Sinks and stores\n"]
+            parts += [table(("`--sink`", "is", ""), SINKS), LOST]
+    parts += ["## Exit statuses\n", table(("status", "meaning"), STATUSES)]
+    return "\n".join(parts)
+
+
+def _help(*command: str) -> str:
+    assert isinstance(cli.main, click.Group)
+    result = CliRunner().invoke(cli.main, [*command, "--help"], prog_name="caseassist", terminal_width=78)
+    assert result.exit_code == 0, result.output
+    return " ".join(["$ caseassist", *command, "--help"]) + "\n" + result.output
