@@ -1,4 +1,4 @@
-"""10,000 sessions, and a server that is slow, then fails, then is well again: nothing is lost, and the books balance."""
+"""10,000 sessions, and a server that is slow, then fails, then is well: nothing is lost, and the books balance."""
 
 from collections import Counter
 from collections.abc import AsyncIterator

@@ -9,7 +9,6 @@ import selectors
 import ssl
 import sys
 from collections.abc import Callable, Coroutine
-from ipaddress import ip_address
 from socket import gaierror
 from types import TracebackType
 from typing import Protocol, Self
@@ -102,13 +101,6 @@ class _Pool:
     def __init__(self, origin: Origin) -> None:
         self.serializer = RequestSerializer(origin)
         self.idle: list[_Connection] = []
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _default_ssl_context() -> ssl.SSLContext:
@@ -242,7 +234,7 @@ class HTTPTransport:
         pool = self._pools.get(origin)
         if pool is None:
             pool = _Pool(origin)
-            if origin.scheme == "http" and not self._allow_insecure_http and not _is_loopback(origin.host):
+            if origin.scheme == "http" and not self._allow_insecure_http and not origin.is_loopback:
                 raise TransportError("refused_plaintext", "http is for this host only; use https", maybe_sent=False)
             self._pools[origin] = pool
         return pool

@@ -1,6 +1,7 @@
 """The sink that logs events with Coveo's Usage Analytics Write API: one request an event."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from caseassist.core.errors import SinkRefused, SinkUnavailable, UnsupportedRecord
 from caseassist.core.records import Record
@@ -19,10 +20,10 @@ class HTTPSink(Sink):
 
     ``endpoint``: its URL, such as ``https://host/rest/ua``; see also :meth:`for_organization`. ``token``: an API key
     or search token, sent as ``Authorization: Bearer``; None sends none. ``auth``: what sort of token it is, if that
-    cannot be told from it (an OAuth token). ``sessions_at_once``: requests in flight. ``timeout_s``: seconds for one
-    request, from connecting to the end of the reply. ``format``: how events are written, if not the default way; its
-    endpoint and auth are then the ones that count. ``transport``: carries the requests; the sink's own unless given.
-    ``allow_insecure_http``: permit ``http://`` to hosts other than this one.
+    cannot be told from it (an OAuth token). ``name``: the endpoint's URL unless given. ``sessions_at_once``: requests
+    in flight. ``timeout_s``: seconds for one request, from connecting to the end of the reply. ``normalise_keys`` and
+    ``custom_values``: how customData is written, see :class:`WireFormat`. ``transport``: carries the requests; the
+    sink's own unless given. ``allow_insecure_http``: permit ``http://`` to hosts other than this one.
 
     Raises ValueError for an endpoint or token that cannot be one.
     """
@@ -36,18 +37,23 @@ class HTTPSink(Sink):
         name: str | None = None,
         sessions_at_once: int = 16,
         timeout_s: float = 10.0,
-        format: WireFormat | None = None,  # noqa: A002
+        normalise_keys: bool = True,
+        custom_values: Literal["text", "raw"] = "text",
         transport: Transport | None = None,
         allow_insecure_http: bool = False,
     ) -> None:
         if sessions_at_once < 1 or timeout_s <= 0:
             raise ValueError("sessions_at_once and timeout_s must be positive")
         endpoint = endpoint if isinstance(endpoint, Endpoint) else Endpoint.parse(endpoint)
+        if endpoint.origin.scheme == "http" and not (endpoint.origin.is_loopback or allow_insecure_http):
+            raise ValueError("http:// is for this host only: use https://, or allow_insecure_http=True")
         self._token = None if token is None else Secret(token)
         if auth is None:
             auth = "search_token" if self._token is None else auth_of(self._token.reveal())
-        self.format = format or WireFormat(endpoint=endpoint, auth=auth)
-        self.name = name or str(self.format.endpoint)
+        self.format = WireFormat(
+            endpoint=endpoint, auth=auth, normalise_keys=normalise_keys, custom_values=custom_values
+        )
+        self.name = name or str(endpoint)
         self.sessions_at_once = sessions_at_once
         self.batch_records = 64
         self.timeout_s = timeout_s
@@ -67,10 +73,22 @@ class HTTPSink(Sink):
         name: str | None = None,
         sessions_at_once: int = 16,
         timeout_s: float = 10.0,
+        normalise_keys: bool = True,
+        custom_values: Literal["text", "raw"] = "text",
+        transport: Transport | None = None,
     ) -> "HTTPSink":
         """The sink for a Coveo organization, by its id. ``hipaa``: it is a HIPAA organization. Otherwise as above."""
-        endpoint = Endpoint.for_organization(organization, hipaa=hipaa)
-        return cls(endpoint, token=token, auth=auth, name=name, sessions_at_once=sessions_at_once, timeout_s=timeout_s)
+        return cls(
+            Endpoint.for_organization(organization, hipaa=hipaa),
+            token=token,
+            auth=auth,
+            name=name,
+            sessions_at_once=sessions_at_once,
+            timeout_s=timeout_s,
+            normalise_keys=normalise_keys,
+            custom_values=custom_values,
+            transport=transport,
+        )
 
     def __repr__(self) -> str:
         return f"<HTTPSink {self.format.endpoint}>"

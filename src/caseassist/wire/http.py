@@ -4,6 +4,7 @@ Nothing here performs I/O. A :class:`Request` holds everything that goes on the 
 framing headers (``Host``, ``Content-Length``, ``Connection``), which belong to the transport.
 """
 
+from ipaddress import ip_address
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -22,6 +23,14 @@ class Origin(msgspec.Struct, frozen=True, gc=False):
     host: str
     """Lower-case ASCII host name, or an IP address; an IPv6 address without brackets."""
     port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is on this host."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
