@@ -1,0 +1,315 @@
+"""CaseAssist and Case: recorded first, delivered behind, closed in good order."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+from tests.cancelling import cut_off
+from tests.core.life_cycle import CLASSIFICATIONS, CLICK, CLIENT_ID, CUSTOM, DOCUMENTS
+from tests.fakes import LONG_S, Gate, Pauses, ScriptedSink, SlowStore, identities, until
+
+from caseassist import Case, CaseAssist, Context, MemorySink, MemoryStore
+from caseassist.core.errors import (
+    AppendUnknown,
+    IllegalTransition,
+    NotRunning,
+    SequenceConflict,
+    SinkUnavailable,
+    StoreFull,
+)
+from caseassist.core.records import Record
+from caseassist.core.session import Session
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+CONTEXT = Context(client_id=CLIENT_ID, search_hub="bot", language="en")
+
+
+async def whole(assist: CaseAssist) -> Case:
+    """A session that takes every action that there is."""
+    case = await assist.start({"custom": {"plan": "gold"}}, session_id="a1")
+    await case.update_field("subject", "It hums")
+    await case.offer_classifications(CLASSIFICATIONS)
+    await case.select_classification("c1", auto_selection=True)
+    await case.offer_documents(DOCUMENTS)
+    await case.open_document("d1")
+    await case.quickview_document("d1")
+    await case.rate_document("d1", 0.75)
+    await case.next_stage("details")
+    await case.log_click(CLICK)
+    await case.log_custom(CUSTOM)
+    await case.create("5003")
+    return case
+
+
+async def test_every_action_is_recorded_delivered_and_can_be_resumed() -> None:
+    one, other = MemorySink("one"), MemorySink("other")
+    async with CaseAssist(CONTEXT, sinks=[one, other], clock=lambda: NOON) as assist:
+        case = await whole(assist)
+        assert (case.id, case.state, case.ticket.category) == ("a1", "created", "Electrical")
+        assert repr(case) == "<Case a1 created>"
+        resumed = await assist.resume("a1")
+        assert resumed.session == case.session
+        report = await assist.flush(LONG_S)
+    assert report.complete
+    assert one.records == other.records == list(await assist.store.load("a1"))
+    assert [record.seq for record in one.records] == list(range(12))
+    assert {record.time for record in one.records} == {NOON}
+    assert Session.fold(one.records) == case.session
+
+
+@pytest.mark.parametrize("end", ["solve", "quit"])
+async def test_the_other_ends(end: str) -> None:
+    async with CaseAssist(CONTEXT) as assist:
+        case = await assist.start(at=NOON)
+        record = await getattr(case, end)(at=NOON)
+        assert record.time == NOON
+        with pytest.raises(IllegalTransition):
+            await getattr(case, end)()
+
+
+async def test_ids_are_made_where_none_are_given() -> None:
+    ids = iter("abcdefghij")
+
+    def new_id() -> str:
+        return f"0000000{next(ids)}-0000-4000-8000-000000000000"
+
+    async with CaseAssist({"searchHub": "bot", "language": "en"}, new_id=new_id) as assist:
+        first = await assist.start()
+        assert first.session.context.client_id == "0000000a-0000-4000-8000-000000000000"
+        assert first.id == "0000000b-0000-4000-8000-000000000000"
+        second = await assist.start(client_id=CLIENT_ID.upper(), context={"language": "fr"}, session_id="mine")
+        assert second.session.context == Context(
+            client_id=CLIENT_ID, search_hub="bot", language="fr", origin_context="CaseAssist", origin_level2="default"
+        )
+        with pytest.raises(SequenceConflict):
+            await assist.start(session_id="mine")
+
+
+async def test_an_action_does_not_wait_for_delivery() -> None:
+    gate = Gate()
+    sink = ScriptedSink(gate)
+    async with CaseAssist(CONTEXT, sinks=[sink], drain_timeout_s=LONG_S) as assist:
+        case = await assist.start()
+        await gate.entered.wait()
+        await case.solve()
+        assert assist.report().sinks[0].pending == 2
+        assert not (await assist.flush(0)).complete
+        gate.opened.set()
+        assert (await assist.flush(LONG_S)).complete
+    assert len(sink.taken) == 2
+
+
+async def test_other_tasks_go_on_while_a_bot_acts_without_pause() -> None:
+    sink = MemorySink()
+    async with CaseAssist(CONTEXT, sinks=[sink]) as assist:
+        for _ in range(200):
+            await assist.start()
+        assert sink.records
+
+
+async def test_two_actions_at_once_come_one_after_the_other() -> None:
+    async with CaseAssist(CONTEXT, store=SlowStore()) as assist:
+        case = await assist.start()
+        async with anyio.create_task_group() as tasks:
+            for number in range(10):
+                tasks.start_soon(case.update_field, f"field{number}", number)
+        records = await assist.store.load(case.id)
+    assert [record.seq for record in records] == list(range(11))
+    assert case.ticket.custom == {f"field{number}": number for number in range(10)}
+
+
+async def test_of_two_handles_the_slower_one_is_told_and_can_go_on_after_resuming() -> None:
+    async with CaseAssist(CONTEXT) as assist:
+        mine = await assist.start()
+        yours = await assist.resume(mine.id)
+        await yours.update_field("subject", "yours")
+        with pytest.raises(SequenceConflict) as caught:
+            await mine.update_field("subject", "mine")
+        assert (caught.value.expected, caught.value.found) == (1, 2)
+        mine = await assist.resume(mine.id)
+        await mine.update_field("subject", "mine")
+        assert len(await assist.store.load(mine.id)) == 3
+
+
+ACTS: dict[str, Callable[[CaseAssist, Case], Any]] = {
+    "start": lambda assist, _: assist.start(session_id="new"),
+    "update_field": lambda _, case: case.update_field("subject", "x"),
+    "whole suggestion": lambda _, case: case.rate_document(
+        "d9",
+        1,
+        response_id="r9",
+        suggestion={"documentTitle": "T", "documentUrl": "u", "documentPosition": 1, "sourceName": "S"},
+    ),
+    "resume": lambda assist, case: assist.resume(case.id),
+    "flush": lambda assist, _: assist.flush(LONG_S),
+    "aclose": lambda assist, _: assist.aclose(LONG_S),
+}
+
+
+@pytest.mark.parametrize("act", ACTS)
+async def test_cut_off_at_every_wait_a_record_is_in_one_place_and_everything_goes_on(act: str) -> None:
+    with anyio.fail_after(LONG_S):
+        for k in range(1, 100):
+            sink, store = ScriptedSink(None, SinkUnavailable("down"), sessions_at_once=2), SlowStore()
+            async with CaseAssist(CONTEXT, store=store, sinks=[sink], sleep=Pauses(), drain_timeout_s=LONG_S) as assist:
+                case = await assist.start(session_id="a1")
+                came_to_it, _ = await cut_off(ACTS[act](assist, case), k)
+                if act != "aclose":
+                    # No lock is held, and what the store has is what the case knows.
+                    await case.update_field("description", "after")
+                    assert case.session == Session.fold(await store.load("a1"))
+            (books,) = assist.report().sinks
+            everything = [*await store.load("a1"), *await store.load("new")]
+            assert sorted(identities(sink.taken)) == sorted(identities(everything))
+            assert (books.accepted, books.delivered, books.pending) == (len(everything), len(everything), 0)
+            if not came_to_it:
+                return
+    raise AssertionError("it never came to its end")
+
+
+async def test_after_an_unknown_outcome_the_next_action_looks_what_is_stored() -> None:
+    class CutOff(MemoryStore):
+        cut = False
+
+        async def append(self, records: Sequence[Record], *, timeout_s: float) -> int:
+            position = await super().append(records, timeout_s=timeout_s)
+            if self.cut:
+                self.cut = False
+                raise AppendUnknown(records[0].session_id, records[0].seq)
+            return position
+
+    store = CutOff()
+    async with CaseAssist(CONTEXT, store=store) as assist:
+        case = await assist.start()
+        store.cut = True
+        with pytest.raises(AppendUnknown):
+            await case.update_field("subject", "was it stored?")
+        await case.update_field("description", "yes")
+        assert case.ticket.subject == "was it stored?"
+        assert case.session == Session.fold(await store.load(case.id))
+
+
+async def test_a_full_store_is_told_within_the_deadline() -> None:
+    gate = Gate()
+    store = MemoryStore(max_records=2)
+    sinks = [ScriptedSink(gate)]
+    async with CaseAssist(CONTEXT, store=store, sinks=sinks, append_timeout_s=0.01, drain_timeout_s=LONG_S) as assist:
+        case = await assist.start()
+        await case.update_field("subject", "x")
+        with pytest.raises(StoreFull):
+            await case.update_field("subject", "y")
+        assert case.ticket.subject == "x"
+        gate.opened.set()
+
+
+async def test_before_and_after_the_block_nothing_is_recorded() -> None:
+    assist = CaseAssist(CONTEXT)
+    with pytest.raises(NotRunning):
+        await assist.start()
+    async with assist:
+        case = await assist.start()
+    for act in (assist.start, case.solve, lambda: assist.resume(case.id)):
+        with pytest.raises(NotRunning, match="async with"):
+            await act()
+    assert len(await assist.store.load(case.id)) == 1
+    with pytest.raises(RuntimeError, match="once"):
+        async with assist:
+            pass
+
+
+async def test_an_error_of_the_block_comes_out_as_it_is_and_everything_is_delivered() -> None:
+    sink = MemorySink()
+    with pytest.raises(ZeroDivisionError):  # noqa: PT012
+        async with CaseAssist(CONTEXT, sinks=[sink]) as assist:
+            await assist.start()
+            raise ZeroDivisionError
+    assert len(sink.records) == 1
+
+
+async def test_a_cancelled_block_is_drained_all_the_same() -> None:
+    sink = MemorySink()
+    with anyio.move_on_after(LONG_S) as scope:
+        async with CaseAssist(CONTEXT, sinks=[sink]) as assist:
+            await assist.start()
+            scope.cancel()
+            await anyio.sleep_forever()
+    assert scope.cancelled_caught
+    assert len(sink.records) == 1
+
+
+async def test_the_deadline_of_closing_is_kept_and_what_is_left_is_told() -> None:
+    gate = Gate()
+    sink = ScriptedSink(gate)
+    with anyio.fail_after(LONG_S):
+        async with CaseAssist(CONTEXT, sinks=[sink], drain_timeout_s=0.01) as assist:
+            await assist.start()
+    (books,) = assist.report().sinks
+    assert (books.accepted, books.delivered, books.pending) == (1, 0, 1)
+    assert not assist.report().complete
+    assert sink.closed == 1
+
+
+async def test_closing_by_hand_within_a_scope_and_twice_and_side_by_side() -> None:
+    sink = ScriptedSink()
+    with anyio.fail_after(LONG_S):
+        async with CaseAssist(CONTEXT, sinks=[sink]) as assist:
+            await assist.start()
+            with anyio.move_on_after(LONG_S):
+                report = await assist.aclose(LONG_S)
+            assert report.complete
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(assist.aclose)
+                tasks.start_soon(assist.aclose, 0)
+            assert await assist.aclose() == report
+            with pytest.raises(NotRunning):
+                await assist.start()
+    assert sink.closed == 1
+
+
+async def test_a_sink_that_does_not_open_stops_the_start_with_its_own_error() -> None:
+    class Shut(ScriptedSink):
+        async def open(self) -> None:
+            raise OSError("shut")
+
+    fine, shut = ScriptedSink(name="fine"), Shut(name="shut")
+    with pytest.raises(OSError, match="shut"):
+        async with CaseAssist(CONTEXT, sinks=[fine, shut]):
+            raise AssertionError("it is not entered")
+    assert fine.closed == shut.closed == 1
+
+
+async def test_a_broken_sink_does_not_disturb_the_bot_or_the_other_sinks() -> None:
+    broken, fine = ScriptedSink(*[RuntimeError("bug")] * 5, name="broken"), MemorySink("fine")
+    async with CaseAssist(CONTEXT, sinks=[broken, fine], sleep=Pauses(), drain_timeout_s=LONG_S) as assist:
+        case = await assist.start()
+        await until(lambda: len(fine.records) == 1)
+        await case.solve()
+    assert len(fine.records) == len(broken.taken) == 2
+
+
+def test_two_sinks_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="name of its own"):
+        CaseAssist(sinks=[MemorySink(), MemorySink()])
+
+
+async def test_many_sessions_at_once() -> None:
+    sink = MemorySink()
+    async with CaseAssist(CONTEXT, sinks=[sink]) as assist:
+
+        async def talk(number: int) -> None:
+            case = await assist.start(session_id=f"s{number}")
+            for step in range(5):
+                await anyio.lowlevel.checkpoint()
+                await case.update_field("subject", f"step {step}")
+            await case.solve()
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(100):
+                tasks.start_soon(talk, number)
+    assert len(sink.records) == 700
+    for number in range(100):
+        own = [record for record in sink.records if record.session_id == f"s{number}"]
+        assert Session.fold(own).state == "solved"
