@@ -1,16 +1,19 @@
 """Bad input: each gives one typed error that names the rule or the place, and nothing is recorded or sent."""
 
 import json
-from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, NamedTuple
+from unittest.mock import MagicMock
 
+import msgspec
 import pytest
 from tests.core.life_cycle import ARGUMENTS, CLASSIFICATIONS, CLICK, CLIENT_ID, CONTEXT, CUSTOM, DOCUMENTS, session_in
 
-from caseassist import Case, CaseAssist, MemorySink, MemoryStore
+from caseassist import CaseAssist, MemorySink, MemoryStore
 from caseassist.core.errors import (
     ActionError,
     CorruptRecord,
@@ -36,6 +39,37 @@ class Evil:
 
     __repr__ = __str__
     __bool__ = __len__ = __eq__ = __hash__ = __iter__ = __getitem__ = __str__  # type: ignore[assignment]
+
+
+class Liar:
+    """Says that it is something else, and raises when it is asked twice: what proxies and mocks do."""
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        raise AssertionError(CANARY)
+
+
+class BrokenMapping(Mapping[str, Any]):
+    def __getitem__(self, key: str) -> Any:
+        raise RuntimeError(CANARY)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(["subject"])
+
+    def __len__(self) -> int:
+        return 1
+
+
+class NoOffset(tzinfo):
+    dst = tzname = lambda self, dt: None
+
+    def utcoffset(self, dt: datetime | None) -> timedelta | None:
+        return None
+
+
+class BrokenZone(NoOffset):
+    def utcoffset(self, dt: datetime | None) -> timedelta | None:
+        raise RuntimeError(CANARY)
 
 
 def deep(levels: int) -> Any:
@@ -84,8 +118,15 @@ WRONG_TEXT: list[Any] = [
     [],
     {},
     Evil(),
+    Evil,
+    MagicMock(spec=str),
+    Decimal(1),
+    2**70,
+    -(10**400),
+    float("nan"),
     "",
     "x" * 1025,
+    CANARY + "\n",
     "a\x00b",
     "a\nb",
     "\x7f",
@@ -93,6 +134,24 @@ WRONG_TEXT: list[Any] = [
     "\ud800",
 ]
 """What is no identifier."""
+
+NO_TIMES: list[Any] = [
+    datetime(2026, 11, 20),  # noqa: DTZ001
+    datetime(2026, 11, 20, tzinfo=NoOffset()),
+    datetime(2026, 11, 20, tzinfo=BrokenZone()),
+    datetime.min.replace(tzinfo=timezone(timedelta(hours=14))),
+    datetime.max.replace(tzinfo=timezone(-timedelta(hours=12))),
+    date(2026, 11, 20),
+    "2026-11-20T12:00:00Z",
+    "",
+    1_795_219_181,
+    1_795_219_181.5,
+    0,
+    False,
+    [],
+    Evil(),
+]
+"""What is no time that can be told in UTC."""
 
 
 def bad_identifiers(state: str, action: str, place: Callable[[Any], tuple[Any, ...]], path: str) -> list[Bad]:
@@ -112,7 +171,8 @@ TABLE: list[Bad] = [
     *[Bad("new", "start", ({"subject": value}, CONTEXT), path="$.ticket.subject")
       for value in each(7, 0.5, True, b"x", [CANARY], {"x": CANARY}, CANARY * 7000, f"{CANARY}\udc00", float("nan"),
             Evil())],
-    *[Bad("new", "start", (value, CONTEXT)) for value in each(7, CANARY, [CANARY], b"{}", Evil(), {1: CANARY})],
+    *[Bad("new", "start", (value, CONTEXT)) for value in each(7, CANARY, [CANARY], b"{}", Evil(), {1: CANARY}, Liar(),
+          BrokenMapping(), MagicMock(spec=dict), [("subject", CANARY)], {"subject": Liar()})],
     Bad("new", "start", ({"id": "5003"}, CONTEXT), rule="CC-003", path="$.ticket.id"),
     Bad("new", "start", ({"sbject": CANARY}, CONTEXT), path="$.ticket.sbject"),
     *[Bad("new", "start", ({"custom": value}, CONTEXT))
@@ -253,15 +313,41 @@ TABLE: list[Bad] = [
     Bad("started", "log_custom", (CUSTOM | {"eventType": "caseassist"},), error=IllegalTransition),
     Bad("quit", "open_document", ("d9",), {"response_id": "r9", "suggestion": DOCUMENT}, IllegalTransition),
     # times
-    *[Bad("started", "solve", (), {"at": value}, path="$.at")
-      for value in each(datetime(2026, 11, 20), "2026-11-20T12:00:00Z", 1_795_219_181, date(2026, 11, 20))],  # noqa: DTZ001
+    *[Bad("started", action, ARGUMENTS[action], {"at": value}, path="$.at")
+      for action in ("update_field", "offer_documents", "solve") for value in NO_TIMES],
+    *[Bad("suggested", "open_document", ("d9",), {"response_id": "r9", "suggestion": DOCUMENT, "at": value},
+          path="$.at") for value in NO_TIMES],
 ]  # fmt: skip
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
-def test_there_are_at_least_200_of_them() -> None:
-    assert len(TABLE) + len(LINES) + len(NO_RECORDS) + len(NO_REQUESTS) >= 200
+def described(value: Any) -> str:
+    """What a value is, long ones cut, and nothing called on it: to tell inputs apart."""
+    kind = type(value)
+    if kind in (dict, MappingProxyType):
+        return "{" + ", ".join(f"{described(key)}: {described(item)}" for key, item in list(value.items())[:20]) + "}"
+    if kind in (list, tuple, set):
+        return "[" + ", ".join(described(item) for item in list(value)[:9]) + f"…{len(value)}]"
+    if kind in (str, bytes):
+        return f"{value[:40]!r}…{len(value)}"
+    if kind in (int, float, bool, complex, type(None), Decimal, date, datetime):
+        return f"a number of {value.bit_length()} bits" if kind is int and abs(value) > 2**64 else repr(value)
+    return f"a {kind.__name__}"
+
+
+def the_same(value: Any, levels: int = 20) -> str:
+    """As :func:`described`, for what may hold itself."""
+    try:
+        return described(value)
+    except RecursionError:
+        return "endless"
+
+
+def test_there_are_at_least_200_different_ones() -> None:
+    told = {the_same((bad.state, bad.action, list(bad.args), dict(bad.options))) for bad in TABLE}
+    told |= {f"{line!r}" for line in (*LINES, *NO_RECORDS, *NO_REQUESTS, *NO_SESSIONS)}
+    assert len(told) >= 400
 
 
 def check(error: ActionError, bad: Bad) -> None:
@@ -269,46 +355,118 @@ def check(error: ActionError, bad: Bad) -> None:
     assert bad.rule is None or error.rule == bad.rule
     assert bad.path is None or error.path == bad.path
     assert error.rule or error.path or error.allowed is not None
+    check_discreet(error)
+
+
+def check_discreet(error: Exception) -> None:
     assert CANARY not in f"{error} {error!r} {error.args}"
+    assert CANARY not in "".join(traceback.format_exception_only(error))
     assert len(str(error)) < 1500
+    assert str(error).isprintable()
 
 
 @pytest.mark.parametrize("bad", TABLE, ids=[f"{n}-{bad.action}" for n, bad in enumerate(TABLE)])
 def test_a_session_refuses_it_and_stays_as_it_was(bad: Bad) -> None:
     session = session_in(bad.state)
     before = {name: getattr(session, name) for name in session.__struct_fields__}
+    written = msgspec.json.encode([session.ticket, session.context, session.offers])
     with pytest.raises(ActionError) as caught:
         getattr(session, bad.action)(*bad.args, **{"at": NOW, **bad.options})
     check(caught.value, bad)
     assert {name: getattr(session, name) for name in session.__struct_fields__} == before
+    assert msgspec.json.encode([session.ticket, session.context, session.offers]) == written
+
+
+ANSWERS = [bad for bad in TABLE if bad.action.startswith("offer_") and type(bad.args[0]) is dict and not bad.options]
+
+
+@pytest.mark.parametrize("bad", ANSWERS, ids=[f"{n}-{bad.action}" for n, bad in enumerate(ANSWERS)])
+def test_an_answer_is_refused_as_bytes_and_as_text_too(bad: Bad) -> None:
+    text = json.dumps(bad.args[0])
+    for form in (text, text.encode(), text.encode("utf-16")):
+        with pytest.raises(ActionError) as caught:
+            getattr(session_in(bad.state), bad.action)(form, at=NOW)
+        assert caught.value.path or bad.error is IllegalTransition
+        check_discreet(caught.value)
+
+
+WAYS = {
+    "started": (),
+    "filling": ("update_field",),
+    "suggested": ("offer_classifications", "offer_documents"),
+    "created": ("create",),
+    "solved": ("solve",),
+    "quit": ("quit",),
+}
 
 
 async def test_a_case_refuses_all_of_it_and_nothing_is_recorded_or_delivered() -> None:
     sink, store = MemorySink(), MemoryStore()
     async with CaseAssist(CONTEXT, store=store, sinks=[sink]) as assist:
+        cases = {state: await assist.start(session_id=f"in-{state}", client_id=CLIENT_ID) for state in WAYS}
+        for state, case in cases.items():
+            for action in WAYS[state]:
+                await getattr(case, action)(*ARGUMENTS[action])
+            assert case.state == state
+        recorded = len(store)
         for bad in TABLE:
-            if bad.state == "new" or bad.action == "start":
+            if bad.state == "new":
                 continue
-            begun = session_in(bad.state)
-            case = Case(assist, begun)
-            with pytest.raises(ActionError) as caught:
+            case = cases[bad.state]
+            begun = case.session
+            with pytest.raises((ActionError, AttributeError)) as caught:
                 await getattr(case, bad.action)(*bad.args, **bad.options)
+            if bad.action == "start":  # there is no way to start it again
+                assert isinstance(caught.value, AttributeError)
+                continue
+            assert isinstance(caught.value, ActionError)
             check(caught.value, bad)
-            assert case.session == begun
+            assert case.session is begun
+            assert len(store) == recorded
+        for session_id in NO_SESSIONS:
+            with pytest.raises(UnknownSession) as unknown:
+                await assist.resume(session_id)
+            assert unknown.value.path == "$.session"
+            check_discreet(unknown.value)
+        assert (await assist.flush(1)).complete
+    assert len(store) == len(sink.records) == recorded
+
+
+async def test_a_case_assist_starts_nothing_with_it() -> None:
+    sink, store = MemorySink(), MemoryStore()
+    async with CaseAssist(CONTEXT, store=store, sinks=[sink]) as assist:
         for bad in TABLE:
-            if bad.action == "start" and bad.state == "new" and bad.rule != "CA-013":
+            if bad.action == "start" and bad.state == "new" and bad.rule != "CA-013":  # it makes the client id itself
                 with pytest.raises(ActionError) as caught:
                     await assist.start(bad.args[0], context=bad.args[1])
-                assert CANARY not in f"{caught.value} {caught.value!r} {caught.value.args}"
-        with pytest.raises(UnknownSession):
-            await assist.resume("nobody")
-        with pytest.raises(InvalidAction, match="clientId"):
-            await assist.start(client_id="jo@example.com")
-        with pytest.raises(InvalidAction, match="session"):
-            await assist.start(session_id="a\nb")
+                check(caught.value, bad)
+        for value in WRONG_TEXT:
+            if value is None:
+                continue
+            for name, path in (("client_id", "$.context.clientId"), ("session_id", "$.session")):
+                with pytest.raises(InvalidAction) as refused:
+                    await assist.start(**{name: value})
+                assert refused.value.path == path
+                check_discreet(refused.value)
+        for at in NO_TIMES:
+            with pytest.raises(InvalidAction) as refused:
+                await assist.start(at=at)
+            assert refused.value.path == "$.at"
         assert (await assist.flush(1)).complete
-    assert len(store) == 0
-    assert sink.records == []
+    assert (len(store), sink.records) == (0, [])
+
+
+NO_SESSIONS: list[str] = [
+    "nobody",
+    "",
+    "in-",
+    "IN-STARTED",
+    "in-started ",
+    "in-started\n",
+    "x" * 1000,
+    "\ud800",
+    "\x00",
+]
 
 
 @pytest.mark.parametrize("context", [7, {"language": "xx"}, {"extra": 1}, {"searchHub": "x" * 129}, "bot"])
@@ -369,8 +527,9 @@ NO_RECORDS: list[bytes] = [
 
 @pytest.mark.parametrize("line", NO_RECORDS, ids=range(len(NO_RECORDS)))
 def test_what_is_no_record_is_corrupt_and_says_where(line: bytes) -> None:
-    with pytest.raises(CorruptRecord, match=r"^line 3: "):
+    with pytest.raises(CorruptRecord, match=r"^line 3: ") as caught:
         decode(line, where="line 3")
+    check_discreet(caught.value)
 
 
 NO_REQUESTS: list[tuple[str, bytes]] = [

@@ -189,7 +189,7 @@ def size_of(records: Sequence[Record]) -> int:
 
 @pytest.mark.parametrize("bounds", [{"max_records": 3}, {"max_bytes": size_of(A[:3])}], ids=["records", "bytes"])
 def test_a_full_store_rejects_at_once_and_stays_as_it_was(bounds: dict[str, int]) -> None:
-    store = MemoryStore(when_full="reject", **bounds)  # type: ignore[arg-type]
+    store = MemoryStore(when_full="reject", **bounds)
     register(store, "sink")
     append(store, *A[:3])
     with pytest.raises(StoreFull):
@@ -202,7 +202,7 @@ def test_a_full_store_rejects_at_once_and_stays_as_it_was(bounds: dict[str, int]
 @pytest.mark.parametrize("when_full", ["wait", "reject", "drop_oldest"])
 @pytest.mark.parametrize("bounds", [{"max_records": 3}, {"max_bytes": size_of(A[:3])}], ids=["records", "bytes"])
 def test_what_could_never_fit_costs_nothing_that_is_kept(when_full: WhenFull, bounds: dict[str, int]) -> None:
-    store = MemoryStore(when_full=when_full, **bounds)  # type: ignore[arg-type]
+    store = MemoryStore(when_full=when_full, **bounds)
     append(store, *ENDED_A[:2])
     with pytest.raises(StoreFull, match="it can hold"):
         append(store, *B[:4])

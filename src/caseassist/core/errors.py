@@ -125,6 +125,8 @@ class UnknownSuggestion(ActionError):
 class UnknownSession(ActionError):
     """There is no record of the session: it was never started here, or its records are gone."""
 
+    path = "$.session"
+
     def __init__(self, session_id: str) -> None:
         super().__init__(session_id)
         self.session_id = session_id

@@ -17,6 +17,7 @@ import msgspec
 from caseassist.core import fields
 
 __all__ = [
+    "AnyEvent",
     "Classification",
     "ClassificationsOffered",
     "ClickEvent",
@@ -43,13 +44,13 @@ __all__ = [
 ]
 
 
-class Value(
+class _Value(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True, gc=False
 ):
     """What all our values have in common: frozen, keyword-only, camelCase in JSON, absent members left out."""
 
 
-class Personal(Value, frozen=True, kw_only=True):
+class _Personal(_Value, frozen=True, kw_only=True):
     """A value that may hold personal data: its representation names the members that are set, not what they hold."""
 
     def __repr__(self) -> str:
@@ -57,7 +58,7 @@ class Personal(Value, frozen=True, kw_only=True):
         return f"{type(self).__name__}({', '.join(f'{name}=…' for name in members)})"
 
 
-class Ticket(Personal, frozen=True, kw_only=True):
+class Ticket(_Personal, frozen=True, kw_only=True):
     """The support case as known so far (3437, "Ticket payload reference"). Treat ``custom`` as read-only."""
 
     rules: ClassVar[str] = "TK"
@@ -73,7 +74,7 @@ class Ticket(Personal, frozen=True, kw_only=True):
     """Parameters of your choice: any JSON values, names with their capitals."""
 
 
-class Context(Personal, frozen=True, kw_only=True):
+class Context(_Personal, frozen=True, kw_only=True):
     """What is constant for a session. Only ``search_hub`` and ``language`` are needed for a full log.
 
     ``origin_context`` and ``origin_level2`` are filled in when a session starts; give ``""`` to send nothing.
@@ -113,14 +114,14 @@ class Context(Personal, frozen=True, kw_only=True):
     """Such as ``24-bit``."""
 
 
-class Classification(Value, frozen=True, kw_only=True):
+class Classification(_Value, frozen=True, kw_only=True):
     """A proposed value for a field and how sure the model is of it."""
 
     value: fields.FieldValue
     confidence: fields.Confidence
 
 
-class Document(Value, frozen=True, kw_only=True):
+class Document(_Value, frozen=True, kw_only=True):
     """A suggested document, as the events describe it."""
 
     document_title: fields.DocumentTitle
@@ -132,7 +133,7 @@ class Document(Value, frozen=True, kw_only=True):
     """Deprecated; sent only where the documents still ask for it (ratings)."""
 
 
-class RatedDocument(Value, frozen=True, kw_only=True):
+class RatedDocument(_Value, frozen=True, kw_only=True):
     """A rated document: the documented members only."""
 
     document_title: fields.DocumentTitle
@@ -143,7 +144,7 @@ class RatedDocument(Value, frozen=True, kw_only=True):
     """Only in the deprecated SuggestionClick."""
 
 
-class OfferedClassification(Value, frozen=True, kw_only=True):
+class OfferedClassification(_Value, frozen=True, kw_only=True):
     """One proposal in an offer of classifications."""
 
     classification_id: fields.ClassificationId
@@ -151,7 +152,7 @@ class OfferedClassification(Value, frozen=True, kw_only=True):
     classification: Classification
 
 
-class OfferedDocument(Value, frozen=True, kw_only=True):
+class OfferedDocument(_Value, frozen=True, kw_only=True):
     """One proposal in an offer of documents."""
 
     suggestion_id: fields.SuggestionId
@@ -159,7 +160,7 @@ class OfferedDocument(Value, frozen=True, kw_only=True):
     suggestion: Document
 
 
-class Event(Value, frozen=True, kw_only=True, tag_field="action"):
+class Event(_Value, frozen=True, kw_only=True, tag_field="action"):
     """The root of all events."""
 
     rules: ClassVar[str] = ""
@@ -276,7 +277,7 @@ class TicketCancel(Event, frozen=True, kw_only=True, tag="ticket_cancel"):
     """How the person left: ours, not sent. None when solved."""
 
 
-class ClickEvent(Event, Personal, frozen=True, kw_only=True, tag="click"):
+class ClickEvent(Event, _Personal, frozen=True, kw_only=True, tag="click"):
     """Any other click: all properties of article 2064. Sent as click.
 
     Members that are None are taken from the session's context where it knows them.
@@ -321,7 +322,7 @@ class ClickEvent(Event, Personal, frozen=True, kw_only=True, tag="click"):
     tracking_id: fields.TrackingId | None = None
 
 
-class CustomEvent(Event, Personal, frozen=True, kw_only=True, tag="custom"):
+class CustomEvent(Event, _Personal, frozen=True, kw_only=True, tag="custom"):
     """Any other interaction: all properties of article 2650. Sent as custom.
 
     Members that are None are taken from the session's context where it knows them.

@@ -128,8 +128,8 @@ LANGUAGES = frozenset([
 Identifier = Annotated[str, _id("an identifier")]
 ClientId = Annotated[
     str,
-    _meta("a UUID in lower case", "CD-002", "CQ-002", "CL-056", "CU-032", "CA-013",
-          pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}" + _END),
+    _meta("a UUID in lower case (client_id_from makes one from any name)", "CD-002", "CQ-002", "CL-056", "CU-032",
+          "CA-013", pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}" + _END),
 ]  # fmt: skip
 FieldName = Annotated[str, _id("the name of a field", "CA-031", "CA-063")]
 FieldValue = Annotated[
@@ -251,11 +251,11 @@ def check_custom_data(data: Mapping[str, Any], rules: str, *, path: str = "$.cus
     seen: dict[str, str] = {}
     for key in data:
         if not _KEY.fullmatch(key):
-            problem = "a key may hold letters, digits, underscores and spaces only (ASCII)"
+            problem = f"a key may hold letters, digits, underscores and spaces only (ASCII), unlike {key[:64]!r}"
             raise InvalidAction(problem, path=path, rule=f"{rules}-D05")
         other = seen.setdefault(content_key(key), key)
         if other != key:
-            problem = f"the keys {other!r} and {key!r} are one key to the service"
+            problem = f"the keys {other[:64]!r} and {key[:64]!r} are one key to the service"
             raise InvalidAction(problem, path=path, rule=f"{rules}-D07")
     for name, limit, rule in (("contentIDKey", 128, "CL-019"), ("contentIDValue", 512, "CL-020")):
         key = seen.get(name, name)  # as it is spelt here
@@ -409,8 +409,8 @@ def build(cls: type[T], data: Any, *, path: str = "$", rules: str = "") -> T:
     """Make a Struct of a JSON object: the one gate for everything that callers hand in.
 
     ``data``: a dict with the documented camelCase members. Where ``cls`` passes over unknown members, these are not
-    even looked at. ``path``: where it stands in the caller's input. ``rules``: how the ids begin of the rules that errors
-    name first (``CL``, ``CU``, …), where a type serves several events.
+    even looked at. ``path``: where it stands in the caller's input. ``rules``: how the ids of the rules begin that
+    errors name first (``CL``, ``CU``, …), where a type serves several events.
 
     Raises InvalidAction with rule, path and what was expected.
     """
@@ -453,8 +453,8 @@ def _explain(message: str, cls: type, data: Any, root: str, rules: str) -> Inval
         known = ", ".join(sorted(_members(_find(cls, place)[0])))
         return InvalidAction(f"there is no such member; known are: {known}", path=path_of(path, found["name"]))
     if found.re is _MISSING:
-        _, meta = _find(cls, f"{place}.{found['name']}")
-        expected = (meta.description if meta else None) or "a value"
+        kind, meta = _find(cls, f"{place}.{found['name']}")
+        expected = (meta.description if meta else None) or _kind_of_type(kind)
         return InvalidAction(f"is required: {expected}", path=f"{path}.{found['name']}", rule=_rule(meta, rules))
     kind, meta = _find(cls, place)
     expected = (meta.description if meta else None) or _kind_of_type(kind)
@@ -527,7 +527,7 @@ def kind_of(value: object) -> str:
     if issubclass(kind, int):
         return "a whole number"
     if issubclass(kind, float):
-        return "a number"
+        return "a number" if float.is_integer(cast("float", value)) else "a number that is not whole"
     if issubclass(kind, str):
         text = str.__str__(cast("str", value))
         controls = ", control characters among them" if _CONTROLS.search(text) else ""

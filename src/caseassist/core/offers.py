@@ -46,7 +46,10 @@ def add_offer(offers: Offers, offer: Offer) -> Offers:
         known = told.setdefault(_key(item), item)
         if known != item or places.setdefault(_place(item), _key(item)) != _key(item):
             rule = "CA-061" if isinstance(item, OfferedClassification) else "CL-022"
-            problem = "contradicts what the same response offered: one id and one position mean one suggestion"
+            problem = (
+                f"{_key(item)!r} contradicts what response {offer.response_id!r} has offered: "
+                "in a response, one id and one position mean one suggestion"
+            )
             raise InvalidAction(problem, path="$.response", rule=rule)
     return (*offers, offer)
 

@@ -22,6 +22,7 @@ __all__ = [
     "VERSION",
     "KeptRecord",
     "Record",
+    "Time",
     "action_name",
     "decode",
     "decode_lines",
@@ -42,7 +43,7 @@ Time = Annotated[
     datetime,
     Meta(
         tz=True,
-        description="when it happened: RFC 3339, with offset",
+        description="the time when it happened, as RFC 3339 with an offset",
         extra_json_schema={"examples": ["2026-11-20T12:00:00.123Z"]},
     ),
 ]
@@ -51,9 +52,9 @@ Time = Annotated[
 class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, gc=False):
     """An event with its place and time: what is stored and delivered."""
 
-    v: Annotated[int, Meta(ge=1)] = VERSION
+    v: Annotated[int, Meta(ge=1, description="the version of the format, from 1")] = VERSION
     session_id: fields.Identifier
-    seq: Annotated[int, Meta(ge=0)]
+    seq: Annotated[int, Meta(ge=0, description="the place in the session, from 0")]
     """Place in the session: 0, 1, 2, …"""
     time: Time
     """When it happened, in UTC."""

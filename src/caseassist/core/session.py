@@ -313,7 +313,10 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         return (self._record(click, at),)
 
     def log_custom(self, event: CustomEvent | Mapping[str, Any], *, at: datetime) -> Records:
-        """Any other interaction, as article 2650 describes it; the context fills in what it knows."""
+        """Any other interaction, as article 2650 describes it; the context fills in what it knows.
+
+        An event of type ``caseassist`` stands for an action of your own, which your :class:`LifeCycle` must know.
+        """
         custom = fields.build(CustomEvent, members_of(event, "$.event"), path="$.event", rules="CU")
         self._destination(custom)
         self._check_web_event(custom)
