@@ -26,7 +26,7 @@ down {total} rules, in our own words. This page lists every one of them, and wha
 * **not ours** ({elsewhere}): the service keeps the rule, or it is advice, or it speaks of something that we do not see.
 
 Every line is tested. Where the documents contradict each other, or themselves, the last column names the place in
-[](../explanation/conflicts.md).
+[where the documents conflict](../explanation/conflicts.md).
 """
 
 

@@ -885,3 +885,24 @@ def test_names_may_be_members_of_an_enumeration() -> None:
     assert (
         act(session, "offer_classifications", CLASSIFICATIONS | {"responseId": Id.FIRST}).offers[-1].response_id == "c1"
     )
+
+
+@pytest.mark.parametrize("bad", [None, 7, "", "x" * 1025, b"d1"])
+@pytest.mark.parametrize(
+    ("action", "rest", "path"),
+    [
+        ("select_classification", (), "$.classificationId"),
+        ("open_document", (), "$.suggestionId"),
+        ("quickview_document", (), "$.suggestionId"),
+        ("rate_document", (0.5,), "$.suggestionId"),
+    ],
+)
+def test_what_is_no_id_is_not_looked_up(action: str, rest: tuple[float, ...], path: str, bad: Any) -> None:
+    take = getattr(session_in("suggested"), action)
+    with pytest.raises(InvalidAction) as caught:
+        take(bad, *rest, at=NOW)
+    assert caught.value.path == path
+    if bad is not None:
+        with pytest.raises(InvalidAction) as caught:
+            take("c1", *rest, response_id=bad, at=NOW)
+        assert caught.value.path == "$.responseId"

@@ -41,6 +41,7 @@ __all__ = [
     "TicketFieldUpdate",
     "TicketNextStage",
     "UnknownEvent",
+    "WebEvent",
 ]
 
 
@@ -277,7 +278,30 @@ class TicketCancel(Event, frozen=True, kw_only=True, tag="ticket_cancel"):
     """How the person left: ours, not sent. None when solved."""
 
 
-class ClickEvent(Event, _Personal, frozen=True, kw_only=True, tag="click"):
+class WebEvent(Event, _Personal, frozen=True, kw_only=True):
+    """What articles 2064 and 2650 have in common. What is None is taken from the context where it knows it."""
+
+    client_id: fields.ClientId | None = None
+    """The session's, if it is given at all (CA-014)."""
+    language: fields.Language | None = None
+    origin_context: fields.OriginContext | None = None
+    origin_level1: fields.OriginLevel1 | None = None
+    origin_level2: fields.OriginLevel2 | None = None
+    origin_level3: fields.OriginLevel3 | None = None
+    user_agent: fields.UserAgent | None = None
+    anonymous: fields.Anonymous | None = None
+    username: fields.Username | None = None
+    user_display_name: fields.UserDisplayName | None = None
+    tracking_id: fields.TrackingId | None = None
+    outcome: fields.Outcome | None = None
+    split_test_run_name: fields.SplitTestRunName | None = None
+    """The name and the version of an A/B test come together."""
+    split_test_run_version: fields.SplitTestRunVersion | None = None
+    custom_data: fields.CustomData | None = None
+    """Keys: letters, digits, underscores and spaces. A click should have contentIDKey and contentIDValue (CL-D11)."""
+
+
+class ClickEvent(WebEvent, frozen=True, kw_only=True, tag="click"):
     """Any other click: all properties of article 2064. Sent as click.
 
     Members that are None are taken from the session's context where it knows them.
@@ -302,27 +326,11 @@ class ClickEvent(Event, _Personal, frozen=True, kw_only=True, tag="click"):
     collection_name: fields.Text | None = None
     """Not in the documents; passed on by Coveo's library."""
     ranking_modifier: fields.RankingModifier | None = None
-    outcome: fields.Outcome | None = None
     query_pipeline: fields.QueryPipeline | None = None
     """Needed while an A/B test runs (CL-046)."""
-    split_test_run_name: fields.SplitTestRunName | None = None
-    split_test_run_version: fields.SplitTestRunVersion | None = None
-    custom_data: fields.CustomData | None = None
-    """Keys: letters, digits, underscores and spaces. Should hold contentIDKey and contentIDValue (CL-D11)."""
-    client_id: fields.ClientId | None = None
-    language: fields.Language | None = None
-    origin_context: fields.OriginContext | None = None
-    origin_level1: fields.OriginLevel1 | None = None
-    origin_level2: fields.OriginLevel2 | None = None
-    origin_level3: fields.OriginLevel3 | None = None
-    user_agent: fields.UserAgent | None = None
-    anonymous: fields.Anonymous | None = None
-    username: fields.Username | None = None
-    user_display_name: fields.UserDisplayName | None = None
-    tracking_id: fields.TrackingId | None = None
 
 
-class CustomEvent(Event, _Personal, frozen=True, kw_only=True, tag="custom"):
+class CustomEvent(WebEvent, frozen=True, kw_only=True, tag="custom"):
     """Any other interaction: all properties of article 2650. Sent as custom.
 
     Members that are None are taken from the session's context where it knows them.
@@ -333,22 +341,6 @@ class CustomEvent(Event, _Personal, frozen=True, kw_only=True, tag="custom"):
     event_type: fields.EventType
     event_value: fields.EventValue
     last_search_query_uid: fields.SearchQueryUid | None = None
-    outcome: fields.Outcome | None = None
-    split_test_run_name: fields.SplitTestRunName | None = None
-    split_test_run_version: fields.SplitTestRunVersion | None = None
-    custom_data: fields.CustomData | None = None
-    """Keys: letters, digits, underscores and spaces."""
-    client_id: fields.ClientId | None = None
-    language: fields.Language | None = None
-    origin_context: fields.OriginContext | None = None
-    origin_level1: fields.OriginLevel1 | None = None
-    origin_level2: fields.OriginLevel2 | None = None
-    origin_level3: fields.OriginLevel3 | None = None
-    user_agent: fields.UserAgent | None = None
-    anonymous: fields.Anonymous | None = None
-    username: fields.Username | None = None
-    user_display_name: fields.UserDisplayName | None = None
-    tracking_id: fields.TrackingId | None = None
 
 
 class UnknownEvent(Event, frozen=True, kw_only=True, tag="unknown"):

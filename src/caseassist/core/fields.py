@@ -23,6 +23,7 @@ from caseassist.core.errors import InvalidAction
 __all__ = [
     "CONTENT_ID_KEYS",
     "LANGUAGES",
+    "MAX_ID",
     "ActionCause",
     "Anonymous",
     "AutoSelection",

@@ -50,6 +50,7 @@ from caseassist.core.events import (
     TicketFieldUpdate,
     TicketNextStage,
     UnknownEvent,
+    WebEvent,
 )
 from caseassist.core.fields import members_of
 from caseassist.core.machine import ACTIVE, ENDS, LIFE_CYCLE, NEW, TABLE, LifeCycle
@@ -216,12 +217,15 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         program, not by the person. ``field_name`` and ``classification`` make the suggestion whole: for values that
         were shown without being offered here.
         """
-        given = {
-            "classificationId": classification_id,
-            "responseId": response_id,
-            "autoSelection": auto_selection,
-        }
-        selection = fields.build(_Selection, given, rules=ClassificationsOffered.rules)
+        if _may_be_ids(classification_id, response_id) and type(auto_selection) is bool:
+            selection = _Selection(classification_id, response_id, auto_selection)
+        else:
+            given = {
+                "classificationId": classification_id,
+                "responseId": response_id,
+                "autoSelection": auto_selection,
+            }
+            selection = fields.build(_Selection, given, rules=ClassificationsOffered.rules)
         offer = None
         if field_name is not None or classification is not None:
             whole = {
@@ -418,7 +422,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         event = cls(suggestion_id=item.suggestion_id, response_id=response_id, suggestion=item.suggestion)
         return (*records, session._record(event, at))
 
-    def _check_web_event(self, event: ClickEvent | CustomEvent) -> None:
+    def _check_web_event(self, event: WebEvent) -> None:
         """What articles 2064 and 2650 ask for beyond single members, the context's members counted in."""
         rules = event.rules
         if not (event.language or self.context.language):
@@ -469,7 +473,7 @@ def checked_context(context: Context | Mapping[str, Any] | None, path: str = "$.
     return checked
 
 
-def _check_anonymous(anonymous: bool, names: Context | ClickEvent | CustomEvent, path: str, rule: str) -> None:
+def _check_anonymous(anonymous: bool, names: Context | WebEvent, path: str, rule: str) -> None:
     if anonymous:
         for member, value in (("username", names.username), ("userDisplayName", names.user_display_name)):
             if value:
@@ -481,7 +485,18 @@ def _is_empty(value: Any) -> bool:
 
 
 def _taken(suggestion_id: str, response_id: str | None, rules: str) -> "_Taken":
+    if _may_be_ids(suggestion_id, response_id):
+        return _Taken(suggestion_id, response_id)
     return fields.build(_Taken, {"suggestionId": suggestion_id, "responseId": response_id}, rules=rules)
+
+
+def _may_be_ids(item_id: object, response_id: object) -> bool:
+    """Whether these can be looked up among the offers as they are: the gate takes longer than the whole action."""
+    return (
+        type(item_id) is str
+        and 0 < len(item_id) <= fields.MAX_ID
+        and (response_id is None or (type(response_id) is str and 0 < len(response_id) <= fields.MAX_ID))
+    )
 
 
 def _whole_document(

@@ -32,6 +32,7 @@ from caseassist.core.events import (
     TicketCreateStart,
     TicketFieldUpdate,
     TicketNextStage,
+    WebEvent,
 )
 from caseassist.core.fields import CONTENT_ID_KEYS, LANGUAGES, language_from_locale
 
@@ -265,7 +266,7 @@ class _Reader:
         if custom:
             body["customData"] = custom
 
-    def _custom_data(self, event: ClickEvent | CustomEvent, rules: str) -> None:
+    def _custom_data(self, event: WebEvent, rules: str) -> None:
         if event.custom_data is not None:
             fields.check_custom_data(event.custom_data, rules)
 

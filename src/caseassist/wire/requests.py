@@ -19,13 +19,13 @@ from caseassist.core.errors import UnsupportedRecord
 from caseassist.core.events import (
     ClickEvent,
     Context,
-    CustomEvent,
     DocumentSuggestionClick,
     DocumentSuggestionQuickview,
     Event,
     SuggestionRate,
     Ticket,
     TicketCreateStart,
+    WebEvent,
 )
 from caseassist.core.fields import content_key
 from caseassist.core.identity import event_id, page_view_id
@@ -96,7 +96,7 @@ class WireFormat(msgspec.Struct, frozen=True, kw_only=True):
     def body(self, record: Record) -> dict[str, Any]:
         """The members of the request's body, empty ones left out."""
         event, context = record.event, record.context
-        if isinstance(event, ClickEvent | CustomEvent):
+        if isinstance(event, WebEvent):
             return self._web_event(event, context)
         if isinstance(event, DocumentSuggestionClick | DocumentSuggestionQuickview):
             return self._document_click(event, context)
@@ -152,7 +152,7 @@ class WireFormat(msgspec.Struct, frozen=True, kw_only=True):
             }
         )
 
-    def _web_event(self, event: ClickEvent | CustomEvent, context: Context) -> dict[str, Any]:
+    def _web_event(self, event: WebEvent, context: Context) -> dict[str, Any]:
         anonymous = context.anonymous if event.anonymous is None else event.anonymous
         own: dict[str, Any] = msgspec.to_builtins(event)
         del own["action"]
