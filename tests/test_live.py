@@ -15,6 +15,7 @@ from caseassist import Case, CaseAssist, Context, MemorySink, MemoryStore
 from caseassist.core.errors import (
     AppendUnknown,
     IllegalTransition,
+    InvalidAction,
     NotRunning,
     SequenceConflict,
     SinkUnavailable,
@@ -25,6 +26,8 @@ from caseassist.core.session import Session
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 CONTEXT = Context(client_id=CLIENT_ID, search_hub="bot", language="en")
+
+CONTEXT_ANONYMOUS = Context(client_id=CLIENT_ID, language="en", anonymous=True)
 
 
 async def whole(assist: CaseAssist) -> Case:
@@ -58,6 +61,23 @@ async def test_every_action_is_recorded_delivered_and_can_be_resumed() -> None:
     assert [record.seq for record in one.records] == list(range(12))
     assert {record.time for record in one.records} == {NOON}
     assert Session.fold(one.records) == case.session
+
+
+async def test_a_session_has_members_of_the_context_of_its_own_false_ones_too() -> None:
+    async with CaseAssist(CONTEXT_ANONYMOUS) as assist:
+        case = await assist.start(context={"anonymous": False, "username": "jo", "language": None})
+        assert (case.session.context.anonymous, case.session.context.username) == (False, "jo")
+        assert case.session.context.language == "en"
+        case = await assist.start(context=Context(language="fr"))
+        assert (case.session.context.anonymous, case.session.context.language) == (True, "fr")
+
+
+@pytest.mark.parametrize("session_id", [None, 5, []])
+async def test_an_id_that_is_no_text_is_refused(session_id: Any) -> None:
+    async with CaseAssist(CONTEXT) as assist:
+        with pytest.raises(InvalidAction) as caught:
+            await assist.resume(session_id)
+    assert caught.value.path == "$.session"
 
 
 @pytest.mark.parametrize("end", ["solve", "quit"])

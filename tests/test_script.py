@@ -123,6 +123,14 @@ async def test_a_refused_line_is_answered_and_the_rest_goes_on() -> None:
 
 
 @pytest.mark.anyio
+async def test_an_answer_of_the_service_may_have_as_many_members_as_it_likes() -> None:
+    fields = {f"field{number}": number for number in range(3000)} | {"permanentid": "d1", "source": "KB"}
+    answer = {"documents": [{"title": "T", "clickUri": "u", "fields": fields}], "responseId": "r"}
+    answers, _ = await play(text({"do": "start"}), text({"do": "offer_documents", "response": answer}))
+    assert [answer.ok for answer in answers] == [True, True]
+
+
+@pytest.mark.anyio
 async def test_a_session_of_the_store_goes_on() -> None:
     store = MemoryStore()
     async with CaseAssist(store=store) as assist:

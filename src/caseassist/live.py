@@ -14,7 +14,7 @@ from uuid import uuid4
 import anyio
 import anyio.lowlevel
 
-from caseassist.core.errors import NotRunning, UnknownSession
+from caseassist.core.errors import InvalidAction, NotRunning, UnknownSession
 from caseassist.core.events import (
     Classification,
     ClassificationsOffered,
@@ -25,10 +25,11 @@ from caseassist.core.events import (
     DocumentsOffered,
     Ticket,
 )
+from caseassist.core.fields import members_of
 from caseassist.core.machine import LIFE_CYCLE, LifeCycle
 from caseassist.core.records import Record
 from caseassist.core.session import Session, checked_context
-from caseassist.core.suggestions import Answer, members_of
+from caseassist.core.suggestions import Answer
 from caseassist.delivery import Courier, DrainReport
 from caseassist.sinks.base import Sink
 from caseassist.stores.base import Store
@@ -140,12 +141,15 @@ class CaseAssist:
         """A person enters: record it and return the handle on the session.
 
         ``ticket``: what is already known. ``client_id``: the person, a UUID (see ``client_id_from``); a new one if not
-        given here or in the context. ``context``: members that replace those of this CaseAssist. ``session_id``: a
-        random UUID unless given. ``at``: when it happened; now, unless given.
+        given here or in the context. ``context``: members that replace those of this CaseAssist (to replace True by
+        False, give a dict). ``session_id``: a random UUID unless given. ``at``: when it happened; now, unless given.
 
         Raises InvalidAction, SequenceConflict if there is such a session already, StoreFull, NotRunning.
         """
-        members = members_of(self.context) | members_of(checked_context(context))
+        members = members_of(self.context)
+        if context is not None:
+            own = members_of(context, "$.context")
+            members |= {name: value for name, value in own.items() if value is not None}
         if client_id is not None:
             members["clientId"] = client_id
         elif "clientId" not in members:
@@ -156,7 +160,12 @@ class CaseAssist:
         return Case(self, Session.fold(records, session))
 
     async def resume(self, session_id: str) -> "Case":
-        """Return the handle on a session as the store has it. Raises UnknownSession, CorruptRecord, NotRunning."""
+        """Return the handle on a session as the store has it.
+
+        Raises UnknownSession, CorruptRecord, NotRunning, and InvalidAction if the id is not a string.
+        """
+        if not isinstance(session_id, str):
+            raise InvalidAction("expected a string", path="$.session")
         records = await self.load(session_id)
         if not records:
             raise UnknownSession(session_id)

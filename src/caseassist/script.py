@@ -162,7 +162,7 @@ def _line(members: dict[str, Any]) -> Line:
     cls = LINES.get(do) if isinstance(do := members.get("do"), str) else None
     if cls is None:
         raise InvalidAction(f"expected one of {', '.join(LINES)}", path="$.do")
-    return fields.build(cls, members, rules=cls.rules)
+    return fields.convert(cls, members, rules=cls.rules)  # of any size: the session holds it against its limits
 
 
 def schema() -> dict[str, Any]:

@@ -396,11 +396,16 @@ def members_of(value: Any, path: str = "$") -> dict[str, Any]:
 def _members_of_struct(value: msgspec.Struct) -> dict[str, Any]:
     config = value.__struct_config__
     members: dict[str, Any] = {} if config.tag_field is None else {config.tag_field: config.tag}
-    for field in msgspec.structs.fields(value):
+    for field in _fields_of(type(value)):
         member = getattr(value, field.name)
         if member is not field.default:
             members[field.encode_name] = member
     return members
+
+
+@cache
+def _fields_of(kind: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    return msgspec.structs.fields(kind)  # it reads the annotations anew every time
 
 
 T = TypeVar("T", bound=msgspec.Struct)

@@ -17,7 +17,7 @@ from caseassist.core.errors import InvalidAction
 from caseassist.core.events import ClassificationsOffered, DocumentsOffered
 from caseassist.core.fields import members_of
 
-__all__ = ["Answer", "members_of", "read_classifications", "read_documents"]
+__all__ = ["Answer", "read_classifications", "read_documents"]
 
 Answer = Mapping[str, Any] | bytes | str
 """An answer as it came: the JSON text, or what was decoded from it."""

@@ -95,7 +95,7 @@ def read_body(kind: str, body: Mapping[str, Any], *, strict: bool = False) -> Re
     if kind not in _READERS:
         raise InvalidAction("expected collect, click or custom", path="$.kind")
     reader = _Reader(strict)
-    data = cast("Body", fields.plain(dict(body)))
+    data = cast("Body", fields.plain(fields.members_of(body)))
     received = _READERS[kind](reader, data)
     return msgspec.structs.replace(received, coercions=tuple(reader.coercions))
 
