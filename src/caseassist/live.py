@@ -25,7 +25,7 @@ from caseassist.core.events import (
     DocumentsOffered,
     Ticket,
 )
-from caseassist.core.fields import members_of
+from caseassist.core.gate import members_of
 from caseassist.core.machine import LIFE_CYCLE, LifeCycle
 from caseassist.core.records import Record
 from caseassist.core.session import Session, checked_context

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from caseassist.core import fields
+from caseassist.core import fields, gate
 from caseassist.core.errors import CaseAssistError, InvalidAction, UnknownSession
 from caseassist.core.events import AnyEvent, Classification, Document
 from caseassist.core.records import Record, Time
@@ -162,7 +162,7 @@ def _line(members: dict[str, Any]) -> Line:
     cls = LINES.get(do) if isinstance(do := members.get("do"), str) else None
     if cls is None:
         raise InvalidAction(f"expected one of {', '.join(LINES)}", path="$.do")
-    return fields.convert(cls, members, rules=cls.rules)  # of any size: the session holds it against its limits
+    return gate.convert(cls, members, rules=cls.rules)  # of any size: the session holds it against its limits
 
 
 def schema() -> dict[str, Any]:

@@ -21,18 +21,8 @@ from tests import strategies
 from caseassist.core import fields
 from caseassist.core.errors import InvalidAction
 from caseassist.core.events import Classification, ClickEvent, Context, Document, OfferedDocument, Ticket
-from caseassist.core.fields import (
-    build,
-    check_custom_data,
-    content_key,
-    convert,
-    kind_of,
-    known_part,
-    language_from_locale,
-    members_of,
-    path_of,
-    plain,
-)
+from caseassist.core.fields import check_custom_data, content_key, language_from_locale
+from caseassist.core.gate import build, convert, kind_of, known_part, members_of, path_of, plain
 
 TYPES = {name: value for name, value in vars(fields).items() if get_origin(value) is Annotated}
 CLIENT_ID = "489aa3e3-aed2-4563-8e81-62bb73178a56"

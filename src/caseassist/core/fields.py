@@ -1,24 +1,18 @@
-"""The constrained field types, each written once, and the gate that holds values against them.
+"""The constrained field types, each written once.
 
 A type carries its limit, the rules it enforces (ids of docs/reference/rules; the letters name the document and event,
 such as CL for the click events of article 2064) and a phrase that says what is expected. The JSON Schema, the
-reference pages and the error messages all come from here.
-
-msgspec checks a constraint when it decodes or converts, not when a Struct is constructed. So every value that a caller
-hands in passes :func:`build` once; what has passed is trusted from then on.
+reference pages and the error messages all come from here. :mod:`caseassist.core.gate` holds values against them.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from functools import cache
-from math import isfinite
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar, Union, cast, get_args, get_origin
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta
 
 from caseassist.core.errors import InvalidAction
+from caseassist.core.gate import kind_of
 
 __all__ = [
     "CONTENT_ID_KEYS",
@@ -70,25 +64,15 @@ __all__ = [
     "UserAgent",
     "UserDisplayName",
     "Username",
-    "build",
     "check_custom_data",
     "content_key",
-    "convert",
-    "kind_of",
-    "known_part",
     "language_from_locale",
-    "members_of",
-    "path_of",
-    "plain",
 ]
 
 # Coveo documents no limit for identifiers and ticket texts. Ours keep one bad value from filling a store.
 # Precedents for texts: Salesforce takes 32,000 characters of description, Zendesk 65,536.
 MAX_ID = 1024
 MAX_TEXT = 65_536
-MAX_CHARACTERS = 262_144
-MAX_DEPTH = 16
-MAX_MEMBERS = 1024
 
 _NO_CONTROLS = r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]"
 _END = r"(?!\n)$"
@@ -264,283 +248,3 @@ def check_custom_data(data: Mapping[str, Any], rules: str, *, path: str = "$.cus
         if key in data and not (isinstance(value, str) and 0 < len(value) <= limit):
             problem = f"expected a string of 1 to {limit} characters, got {kind_of(value)}"
             raise InvalidAction(problem, path=f"{path}.{key}", rule=rule)
-
-
-def plain(value: Any, path: str = "$") -> Any:
-    """Return a deep copy of a JSON value, or raise InvalidAction for what JSON cannot carry unharmed.
-
-    Refused: NaN and infinities, halves of surrogate pairs, keys that are not strings, Python objects, more than 16
-    levels, 1,024 members or 262,144 characters in all, and whole numbers beyond 64 bits. Our own values, and instances
-    of subclasses of the JSON types, such as a StrEnum's member, count as what they hold. Nothing is ever called on an
-    unknown object, not even ``str()``.
-    """
-    return _Copy().copy(value, path, 0)
-
-
-_Place: TypeAlias = "str | tuple[_Place, object]"
-"""A path, or a place in what stands at another place: written out only when there is an error to tell."""
-
-# Unbound methods are taken from these: type checkers cannot tell what the collections hold.
-_dict: Any = dict
-_list: Any = list
-_tuple: Any = tuple
-
-_EXACT: tuple[tuple[type, Callable[[Any], Any]], ...] = (
-    (str, str.__str__),
-    (int, int.__int__),
-    (float, float.__float__),
-    (dict, _dict.copy),
-    (list, _list.copy),
-    (tuple, _tuple.__iter__),
-    (msgspec.Struct, lambda value: _members_of_struct(value)),
-)
-"""What makes an instance of a JSON type of one of a subclass, without calling anything that the subclass defines."""
-
-
-class _Copy:
-    __slots__ = ("characters", "members")
-
-    def __init__(self) -> None:
-        self.characters = MAX_CHARACTERS
-        self.members = MAX_MEMBERS
-
-    def copy(self, value: Any, place: _Place, depth: int) -> Any:
-        kind = cast("object", type(value))
-        if kind is str:
-            return self._text(value, place)
-        if value is None or kind is bool:
-            return value
-        if kind is int:
-            if -(2**63) <= value < 2**64:
-                return value
-            raise _refusal("expected a whole number of at most 64 bits", place)
-        if kind is float:
-            if isfinite(value):
-                return value
-            raise _refusal("expected a finite number, got NaN or an infinity", place)
-        if kind is dict or kind is list or kind is tuple:
-            if depth >= MAX_DEPTH:
-                raise _refusal(f"nested more than {MAX_DEPTH} levels deep", place)
-            self.members -= len(value)
-            if self.members < 0:
-                raise _refusal(f"more than {MAX_MEMBERS} members in all", place)
-            if kind is dict:
-                return {
-                    self._key(key, place): self.copy(member, (place, key), depth + 1) for key, member in value.items()
-                }
-            return [self.copy(member, (place, i), depth + 1) for i, member in enumerate(value)]
-        for base, exact in _EXACT:
-            if issubclass(type(value), base):
-                inner = exact(value)
-                return self.copy(list(inner) if base is tuple else inner, place, depth)
-        raise _refusal(f"expected a JSON value, got {kind_of(value)}", place)
-
-    def _text(self, value: str, place: _Place) -> str:
-        self.characters -= len(value)
-        if self.characters < 0:
-            raise _refusal(f"more than {MAX_CHARACTERS} characters in all", place)
-        if not value.isascii():
-            try:
-                value.encode()
-            except UnicodeEncodeError:
-                raise _refusal("expected text, got half of a surrogate pair in it", place) from None
-        return value
-
-    def _key(self, key: Any, place: _Place) -> str:
-        if issubclass(type(key), str):
-            return self._text(str.__str__(key), place)
-        raise _refusal(f"expected keys that are strings, got {kind_of(key)}", place)
-
-
-def _refusal(problem: str, place: _Place) -> InvalidAction:
-    steps: list[object] = []
-    while not isinstance(place, str):
-        place, step = place
-        steps.append(step)
-    return InvalidAction(problem, path=path_of(place, *reversed(steps)))
-
-
-_NAME = re.compile(r"[\w$-]{1,64}")
-
-
-def path_of(path: str, *steps: object) -> str:
-    """Return the path that leads on from ``path``: ``.name`` for a member, ``[0]`` for an item.
-
-    A name that is long or odd is quoted, escaped and cut, so that no input can spoil a message.
-    """
-    for step in steps:
-        if type(step) is str:
-            path += f".{step}" if _NAME.fullmatch(step) else f"[{step[:64]!r}]"
-        else:
-            path += f"[{step}]" if type(step) is int else "[…]"
-    return path
-
-
-def members_of(value: Any, path: str = "$") -> dict[str, Any]:
-    """The members of one of our values, or of a JSON object, as a dict. Raises InvalidAction for anything else.
-
-    Members of a value that hold their default are left out.
-    """
-    if issubclass(type(value), dict):
-        return cast("dict[str, Any]", _dict.copy(value))
-    if issubclass(type(value), msgspec.Struct):
-        return _members_of_struct(value)
-    if issubclass(type(value), Mapping):
-        try:
-            return dict(value)
-        except Exception:  # noqa: BLE001 (somebody else's mapping: whatever it raises, it cannot be read)
-            raise InvalidAction("expected an object, got a mapping that cannot be read", path=path) from None
-    raise InvalidAction(f"expected an object, got {kind_of(value)}", path=path)
-
-
-def _members_of_struct(value: msgspec.Struct) -> dict[str, Any]:
-    config = value.__struct_config__
-    members: dict[str, Any] = {} if config.tag_field is None else {config.tag_field: config.tag}
-    for field in _fields_of(type(value)):
-        member = getattr(value, field.name)
-        if member is not field.default:
-            members[field.encode_name] = member
-    return members
-
-
-@cache
-def _fields_of(kind: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
-    return msgspec.structs.fields(kind)  # it reads the annotations anew every time
-
-
-T = TypeVar("T", bound=msgspec.Struct)
-
-
-def build(cls: type[T], data: Any, *, path: str = "$", rules: str = "") -> T:
-    """Make a Struct of a JSON object: the one gate for everything that callers hand in.
-
-    ``data``: a dict with the documented camelCase members. Where ``cls`` passes over unknown members, these are not
-    even looked at. ``path``: where it stands in the caller's input. ``rules``: how the ids of the rules begin that
-    errors name first (``CL``, ``CU``, …), where a type serves several events.
-
-    Raises InvalidAction with rule, path and what was expected.
-    """
-    if not cls.__struct_config__.forbid_unknown_fields:
-        data = known_part(data, cls)
-    return convert(cls, plain(data, path), path=path, rules=rules)
-
-
-def convert(cls: type[T], data: Any, *, path: str = "$", rules: str = "") -> T:
-    """As :func:`build`, for what was decoded from JSON already: of any size."""
-    try:
-        return msgspec.convert(data, cls)
-    except msgspec.ValidationError as error:
-        raise _explain(str(error), cls, data, path, rules) from None
-
-
-def known_part(value: Any, kind: Any) -> Any:
-    """Return what a type knows of a JSON value: members that it does not know are left out, at every level."""
-    if issubclass(type(value), dict) and (members := _members(kind)):
-        named = ((str.__str__(key), item) for key, item in _dict.items(value) if issubclass(type(key), str))
-        return {name: known_part(item, members[name]) for name, item in named if name in members}
-    if issubclass(type(value), list) and get_origin(kind) is tuple:
-        return [known_part(item, get_args(kind)[0]) for item in _list.__iter__(value)]
-    return value
-
-
-_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*?)`(?: - at `(?P<path>\$[^`]*)`)?", re.DOTALL)
-_MISSING = re.compile(r"Object missing required field `(?P<name>\w+)`(?: - at `(?P<path>\$[^`]*)`)?")
-_WRONG = re.compile(r".*?(?P<range>[<>]=.*?)?(?: - at `(?P<path>\$[^`]*)`)?", re.DOTALL)
-_STEP = re.compile(r"\.([^.\[]+)|\[([0-9]+)\]")
-
-
-def _explain(message: str, cls: type, data: Any, root: str, rules: str) -> InvalidAction:
-    """Say it in our words: msgspec's message may quote the value, and does not know the rule."""
-    found = _UNKNOWN.fullmatch(message) or _MISSING.fullmatch(message) or _WRONG.fullmatch(message)
-    assert found is not None  # the last takes everything
-    place = found["path"] or "$"
-    path = root + place[1:]
-    if found.re is _UNKNOWN:
-        known = ", ".join(sorted(_members(_find(cls, place)[0])))
-        return InvalidAction(f"there is no such member; known are: {known}", path=path_of(path, found["name"]))
-    if found.re is _MISSING:
-        kind, meta = _find(cls, f"{place}.{found['name']}")
-        expected = (meta.description if meta else None) or _kind_of_type(kind)
-        return InvalidAction(f"is required: {expected}", path=f"{path}.{found['name']}", rule=_rule(meta, rules))
-    kind, meta = _find(cls, place)
-    expected = (meta.description if meta else None) or _kind_of_type(kind)
-    value = _at(data, place)
-    got = "a number outside of that" if found["range"] and not isinstance(value, str) else kind_of(value)
-    return InvalidAction(f"expected {expected}, got {got}", path=path, rule=_rule(meta, rules))
-
-
-def _at(data: Any, place: str) -> Any:
-    for name, index in _STEP.findall(place):
-        data = data[name] if name else data[int(index)]
-    return data
-
-
-def _rule(meta: Meta | None, letters: str) -> str | None:
-    rules: tuple[str, ...] = (meta.extra or {}).get("rules", ()) if meta else ()
-    return next((rule for rule in rules if letters and rule.startswith(letters)), rules[0] if rules else None)
-
-
-def _find(cls: type, place: str) -> tuple[Any, Meta | None]:
-    """The type that stands at a place such as ``$.suggestion.documentTitle``, and its Meta."""
-    kind, meta = _strip(cls)
-    for name, _ in _STEP.findall(place):
-        if not name and get_origin(kind) is tuple:
-            kind, meta = _strip(get_args(kind)[0])
-        elif name in (members := _members(kind)):
-            kind, meta = _strip(members[name])
-        else:  # inside an object of the caller's choice: the object's own Meta stands
-            break
-    return kind, meta
-
-
-def _strip(kind: Any) -> tuple[Any, Meta | None]:
-    """Take ``| None`` and ``Annotated`` off a type."""
-    if get_origin(kind) in (Union, UnionType):
-        return _strip(next(option for option in get_args(kind) if option is not NoneType))
-    if get_origin(kind) is Annotated:
-        inner, *notes = get_args(kind)
-        return inner, next(note for note in notes if isinstance(note, Meta))
-    return kind, None
-
-
-@cache
-def _members(kind: Any) -> dict[str, Any]:
-    """The members that a Struct has in JSON, with their types."""
-    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
-        return {}
-    config = kind.__struct_config__
-    tag = {} if config.tag_field is None else {config.tag_field: Literal[config.tag]}
-    return tag | {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
-
-
-def _kind_of_type(kind: Any) -> str:
-    if get_origin(kind) is Literal:
-        return " or ".join(map(repr, get_args(kind)))
-    names = {str: "a string", bool: "true or false", int: "a whole number", float: "a number"}
-    return names.get(kind) or ("an array" if get_origin(kind) in (tuple, list) else "an object")
-
-
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-
-
-def kind_of(value: object) -> str:
-    """What sort of thing a value is, without showing it, and without calling anything on it."""
-    kind = type(value)
-    if value is None:
-        return "null"
-    if kind is bool:
-        return "a boolean"
-    if issubclass(kind, int):
-        return "a whole number"
-    if issubclass(kind, float):
-        return "a number" if float.is_integer(cast("float", value)) else "a number that is not whole"
-    if issubclass(kind, str):
-        text = str.__str__(cast("str", value))
-        controls = ", control characters among them" if _CONTROLS.search(text) else ""
-        characters = "1 character" if len(text) == 1 else f"{len(text)} characters"
-        return f"a string of {characters}{controls}" if text else "an empty string"
-    if issubclass(kind, dict):
-        return "an object"
-    if issubclass(kind, list | tuple):
-        return "an array"
-    return f"a Python {kind.__name__}"

@@ -14,7 +14,7 @@ from typing import Annotated, Any, cast
 import msgspec
 from msgspec import Meta
 
-from caseassist.core import fields
+from caseassist.core import fields, gate
 from caseassist.core.errors import CorruptRecord, InvalidAction
 from caseassist.core.events import AnyEvent, Context, Event, Ticket, UnknownEvent
 
@@ -141,7 +141,7 @@ def _decode_other(line: bytes, where: str, version: int, upcasters: Mapping[int,
         raise CorruptRecord("not a JSON object in UTF-8", where=where) from None
     v = data.get("v", VERSION)
     if type(v) is not int or v < 1:
-        raise CorruptRecord(f"$.v: expected a version, from 1, got {fields.kind_of(v)}", where=where)
+        raise CorruptRecord(f"$.v: expected a version, from 1, got {gate.kind_of(v)}", where=where)
     while v < version and v in upcasters:
         data = upcasters[v](data)
         v += 1
@@ -160,20 +160,20 @@ def _decode_other(line: bytes, where: str, version: int, upcasters: Mapping[int,
 
 def _convert_known(data: dict[str, Any]) -> tuple[Record, bool]:
     """Build a record of what is known. The second value says whether that is all there is."""
-    known = fields.known_part(data, Record)
+    known = gate.known_part(data, Record)
     event = known.get("event")
     if not isinstance(event, dict):
-        return fields.convert(Record, known), False  # raises: there is no record without an event
+        return gate.convert(Record, known), False  # raises: there is no record without an event
     whole = known == data
     action = cast("dict[str, Any]", event).get("action")
     if not isinstance(action, str) or not action:
-        raise InvalidAction(f"expected the name of an action, got {fields.kind_of(action)}", path="$.event.action")
+        raise InvalidAction(f"expected the name of an action, got {gate.kind_of(action)}", path="$.event.action")
     cls = _EVENTS.get(action)
     if cls is None:
-        return fields.convert(Record, known | {"event": UnknownEvent(name=action)}), False
-    part = fields.known_part(event, cls)
-    built = fields.convert(cls, part, path="$.event", rules=cls.rules)
-    return fields.convert(Record, known | {"event": built}), whole and part == event
+        return gate.convert(Record, known | {"event": UnknownEvent(name=action)}), False
+    part = gate.known_part(event, cls)
+    built = gate.convert(cls, part, path="$.event", rules=cls.rules)
+    return gate.convert(Record, known | {"event": built}), whole and part == event
 
 
 def _one_line(line: bytes) -> bytes:

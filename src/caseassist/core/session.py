@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from caseassist.core import fields
+from caseassist.core import fields, gate
 from caseassist.core.errors import (
     CorruptRecord,
     IllegalTransition,
@@ -52,7 +52,7 @@ from caseassist.core.events import (
     UnknownEvent,
     WebEvent,
 )
-from caseassist.core.fields import members_of
+from caseassist.core.gate import members_of
 from caseassist.core.machine import ACTIVE, ENDS, LIFE_CYCLE, NEW, TABLE, LifeCycle
 from caseassist.core.offers import (
     Offer,
@@ -165,7 +165,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     ) -> Records:
         """The person enters. ``context`` must hold a client id; ``ticket`` is what is already known."""
         self._require("start")
-        fields.build(_SessionId, {"session": self.id})
+        gate.build(_SessionId, {"session": self.id})
         ticket = checked_ticket(ticket)
         if ticket.id is not None:
             problem = "only `create` gives a ticket its id"
@@ -188,7 +188,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         ``value``: text; any JSON value for a custom field.
         """
         self._require("update_field")
-        event = fields.build(TicketFieldUpdate, {"fieldName": field_name}, rules="CA")
+        event = gate.build(TicketFieldUpdate, {"fieldName": field_name}, rules="CA")
         return (self._record(event, at, _with_field(self.ticket, event.field_name, value)),)
 
     def offer_classifications(self, response: Answer | ClassificationsOffered, *, at: datetime) -> Records:
@@ -225,7 +225,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
                 "responseId": response_id,
                 "autoSelection": auto_selection,
             }
-            selection = fields.build(_Selection, given, rules=ClassificationsOffered.rules)
+            selection = gate.build(_Selection, given, rules=ClassificationsOffered.rules)
         offer = None
         if field_name is not None or classification is not None:
             whole = {
@@ -233,7 +233,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
                 "fieldName": field_name,
                 "classification": members_of(classification, "$.classification"),
             }
-            item = fields.build(OfferedClassification, whole, rules=ClassificationsOffered.rules)
+            item = gate.build(OfferedClassification, whole, rules=ClassificationsOffered.rules)
             offer = ClassificationsOffered(
                 response_id=_needed_response_id(selection.response_id, "CA-062"), classifications=(item,)
             )
@@ -288,7 +288,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
         No click is needed before. It may be repeated; reports count the last one.
         """
-        rate = fields.build(_Rating, {"rate": rate}, rules="CA").rate
+        rate = gate.build(_Rating, {"rate": rate}, rules="CA").rate
         taken = _taken(suggestion_id, response_id, "CA")
         offer = _whole_document(taken, suggestion, "CA-044", "CA")
         records, session = self._before_taking("rate_document", offer, at)
@@ -304,12 +304,12 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     def next_stage(self, stage: str | None = None, *, at: datetime) -> Records:
         """The person goes on to the next stage. ``stage``: its name, if it has one."""
         self._require("next_stage")
-        return (self._record(fields.build(TicketNextStage, {"stage": stage}), at),)
+        return (self._record(gate.build(TicketNextStage, {"stage": stage}), at),)
 
     def log_click(self, event: ClickEvent | Mapping[str, Any], *, at: datetime) -> Records:
         """Any other click, as article 2064 describes it; the context fills in what it knows."""
         self._require("log_click")
-        click = fields.build(ClickEvent, members_of(event, "$.event"), path="$.event", rules="CL")
+        click = gate.build(ClickEvent, members_of(event, "$.event"), path="$.event", rules="CL")
         self._check_web_event(click)
         if click.query_pipeline is None and (click.split_test_run_name or click.split_test_run_version):
             problem = "is required while an A/B test runs: the name of the query pipeline"
@@ -321,7 +321,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
         An event of type ``caseassist`` stands for an action of your own, which your :class:`LifeCycle` must know.
         """
-        custom = fields.build(CustomEvent, members_of(event, "$.event"), path="$.event", rules="CU")
+        custom = gate.build(CustomEvent, members_of(event, "$.event"), path="$.event", rules="CU")
         self._destination(custom)
         self._check_web_event(custom)
         return (self._record(custom, at),)
@@ -329,7 +329,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     def create(self, ticket_id: str, *, at: datetime) -> Records:
         """The ticket was created. ``ticket_id``: its id, not empty. Ends the session."""
         self._require("create")
-        ticket_id = fields.build(_TicketId, {"id": ticket_id}, rules="CC").id
+        ticket_id = gate.build(_TicketId, {"id": ticket_id}, rules="CC").id
         return (self._record(TicketCreate(), at, msgspec.structs.replace(self.ticket, id=ticket_id)),)
 
     def solve(self, *, at: datetime) -> Records:
@@ -340,13 +340,13 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     def quit(self, cause: str = "user", *, at: datetime) -> Records:
         """The person leaves. ``cause``: ``user``, ``unload`` (closed the page) or ``timeout``. Ends the session."""
         self._require("quit")
-        cause = fields.build(_Quit, {"cause": cause}, rules="CX").cause
+        cause = gate.build(_Quit, {"cause": cause}, rules="CX").cause
         return (self._record(TicketCancel(reason="Quit", cause=cause), at),)
 
     def expire(self, now: datetime, *, idle_s: float = IDLE_S) -> Records:
         """Quit with cause ``timeout`` if nothing happened for ``idle_s`` seconds; otherwise no records."""
         now = _utc(now, "$.now")
-        idle_s = fields.build(_Idle, {"idleS": idle_s}).idle_s
+        idle_s = gate.build(_Idle, {"idleS": idle_s}).idle_s
         if not self.active or self.last_at is None or (now - self.last_at).total_seconds() < idle_s:
             return ()
         return self.quit("timeout", at=now)
@@ -458,7 +458,7 @@ def checked_ticket(ticket: Ticket | Mapping[str, Any] | None, path: str = "$.tic
         return Ticket()
     members = members_of(ticket, path).items()
     filled = {name: value for name, value in members if value is not None and not _is_empty(value)}
-    return fields.build(Ticket, filled, path=path, rules="TK")
+    return gate.build(Ticket, filled, path=path, rules="TK")
 
 
 def checked_context(context: Context | Mapping[str, Any] | None, path: str = "$.context") -> Context:
@@ -468,7 +468,7 @@ def checked_context(context: Context | Mapping[str, Any] | None, path: str = "$.
     members = {name: value for name, value in members_of(context, path).items() if value is not None}
     if type(client_id := members.get("clientId")) is str:
         members["clientId"] = client_id.lower()
-    checked = fields.build(Context, members, path=path, rules="CL")
+    checked = gate.build(Context, members, path=path, rules="CL")
     _check_anonymous(checked.anonymous, checked, path, "CL-036")
     return checked
 
@@ -487,7 +487,7 @@ def _is_empty(value: Any) -> bool:
 def _taken(suggestion_id: str, response_id: str | None, rules: str) -> "_Taken":
     if _may_be_ids(suggestion_id, response_id):
         return _Taken(suggestion_id, response_id)
-    return fields.build(_Taken, {"suggestionId": suggestion_id, "responseId": response_id}, rules=rules)
+    return gate.build(_Taken, {"suggestionId": suggestion_id, "responseId": response_id}, rules=rules)
 
 
 def _may_be_ids(item_id: object, response_id: object) -> bool:
@@ -505,7 +505,7 @@ def _whole_document(
     if suggestion is None:
         return None
     whole = {"suggestionId": taken.suggestion_id, "suggestion": members_of(suggestion, "$.suggestion")}
-    item = fields.build(OfferedDocument, whole, rules=rules)
+    item = gate.build(OfferedDocument, whole, rules=rules)
     return DocumentsOffered(response_id=_needed_response_id(taken.response_id, response_rule), documents=(item,))
 
 
@@ -522,16 +522,16 @@ def _with_field(ticket: Ticket, name: str, value: Any) -> Ticket:
         problem = "only `create` gives a ticket its id"
         raise InvalidAction(problem, path="$.fieldName", rule="CC-003")
     if (member := _MEMBERS.get(name)) is not None:
-        text = fields.build(_Text, {"value": "" if value is None else value}, rules="TK").value
+        text = gate.build(_Text, {"value": "" if value is None else value}, rules="TK").value
         return msgspec.structs.replace(ticket, **{member: text or None})
     custom = dict(ticket.custom or {})
-    value = fields.plain(value, "$.value")
+    value = gate.plain(value, "$.value")
     if value is None or _is_empty(value):
         custom.pop(name, None)
         return msgspec.structs.replace(ticket, custom=custom or None)
     custom[name] = value
     if len(custom) > 1:  # every record carries them all, so the limits hold for them all
-        fields.plain(custom, "$.ticket.custom")
+        gate.plain(custom, "$.ticket.custom")
     return msgspec.structs.replace(ticket, custom=custom)
 
 
@@ -539,7 +539,7 @@ def _utc(at: datetime, path: str) -> datetime:
     if type(at) is datetime and at.tzinfo is UTC:
         return at
     if not issubclass(type(at), datetime):
-        raise InvalidAction(f"expected a datetime with a time zone, got {fields.kind_of(at)}", path=path)
+        raise InvalidAction(f"expected a datetime with a time zone, got {gate.kind_of(at)}", path=path)
     try:
         offset = at.utcoffset()
         if offset is not None:

@@ -12,10 +12,10 @@ from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
-from caseassist.core import fields
+from caseassist.core import fields, gate
 from caseassist.core.errors import InvalidAction
 from caseassist.core.events import ClassificationsOffered, DocumentsOffered
-from caseassist.core.fields import members_of
+from caseassist.core.gate import members_of
 
 __all__ = ["Answer", "read_classifications", "read_documents"]
 
@@ -66,7 +66,7 @@ def read_classifications(answer: Answer | ClassificationsOffered) -> Classificat
     if type(answer) is ClassificationsOffered:
         return _offer(ClassificationsOffered, members_of(answer, "$.response"))
     data = _decode(answer)
-    head = fields.build(_Classify, data, path="$.response", rules=ClassificationsOffered.rules)
+    head = gate.build(_Classify, data, path="$.response", rules=ClassificationsOffered.rules)
     offered = [
         {
             "classificationId": prediction.id,
@@ -74,13 +74,13 @@ def read_classifications(answer: Answer | ClassificationsOffered) -> Classificat
             "classification": {"value": prediction.value, "confidence": prediction.confidence},
         }
         for name, value in members_of(data.get("fields"), "$.response.fields").items()
-        for prediction in _predictions(value, fields.path_of("$.response.fields", name))
+        for prediction in _predictions(value, gate.path_of("$.response.fields", name))
     ]
     return _offer(ClassificationsOffered, {"responseId": head.response_id, "classifications": offered})
 
 
 def _predictions(value: Any, path: str) -> tuple[_Prediction, ...]:
-    return fields.build(_Predictions, value, path=path, rules=ClassificationsOffered.rules).predictions
+    return gate.build(_Predictions, value, path=path, rules=ClassificationsOffered.rules).predictions
 
 
 def read_documents(answer: Answer | DocumentsOffered) -> DocumentsOffered:
@@ -91,7 +91,7 @@ def read_documents(answer: Answer | DocumentsOffered) -> DocumentsOffered:
     """
     if type(answer) is DocumentsOffered:
         return _offer(DocumentsOffered, members_of(answer, "$.response"))
-    head = fields.build(_Documents, _decode(answer), path="$.response", rules="CD")
+    head = gate.build(_Documents, _decode(answer), path="$.response", rules="CD")
     offered = [
         {
             "suggestionId": document.fields.permanentid,
@@ -121,4 +121,4 @@ T = TypeVar("T", ClassificationsOffered, DocumentsOffered)
 
 
 def _offer(cls: type[T], data: dict[str, Any]) -> T:
-    return fields.build(cls, data, path="$.response", rules=cls.rules)
+    return gate.build(cls, data, path="$.response", rules=cls.rules)

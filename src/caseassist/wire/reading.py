@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from caseassist.core import fields
+from caseassist.core import fields, gate
 from caseassist.core.errors import InvalidAction
 from caseassist.core.events import (
     AnyEvent,
@@ -95,7 +95,7 @@ def read_body(kind: str, body: Mapping[str, Any], *, strict: bool = False) -> Re
     if kind not in _READERS:
         raise InvalidAction("expected collect, click or custom", path="$.kind")
     reader = _Reader(strict)
-    data = cast("Body", fields.plain(fields.members_of(body)))
+    data = cast("Body", gate.plain(gate.members_of(body)))
     received = _READERS[kind](reader, data)
     return msgspec.structs.replace(received, coercions=tuple(reader.coercions))
 
@@ -126,7 +126,7 @@ class _Reader:
                 self.note("D-04", f"$.{key}", f"expected {expected!r} for this action", rule)
         for key in body:
             if key not in _COLLECT:
-                self.note("X-01", fields.path_of("$", key), "no document knows this member")
+                self.note("X-01", gate.path_of("$", key), "no document knows this member")
         ticket = self._ticket({name: body[key] for key, name in _TICKET.items() if key in body})
         if cls is TicketCreate and ticket.id is None:
             raise InvalidAction("is required when a ticket is created", path="$.svc_ticket_id", rule="CC-003")
@@ -167,7 +167,7 @@ class _Reader:
                 data["suggestion"] = self._document(suggestion, f"{where}.suggestion", rule)
                 self._drop_unknown(suggestion, rated, f"{where}.suggestion")
         self._drop_unknown(data, set(cls.__struct_encode_fields__) - {"cause"}, where)
-        return cast("AnyEvent", fields.build(cls, data, path=where, rules=cls.rules))
+        return cast("AnyEvent", gate.build(cls, data, path=where, rules=cls.rules))
 
     def _auto_selection(self, data: Body, path: str) -> None:
         value = data.get("autoSelection")
@@ -199,7 +199,7 @@ class _Reader:
         if cls is not None:
             return Received(event=self._document_event(cls, body, context), context=context)
         self._drop_unknown(body, set(ClickEvent.__struct_encode_fields__), "$")
-        event = fields.build(ClickEvent, body, rules="CL")
+        event = gate.build(ClickEvent, body, rules="CL")
         self._custom_data(event, "CL")
         return Received(event=event, context=context)
 
@@ -207,7 +207,7 @@ class _Reader:
         body = _filled(body)
         context = self._web_context(body, "CU")
         self._drop_unknown(body, set(CustomEvent.__struct_encode_fields__), "$")
-        event = fields.build(CustomEvent, body, rules="CU")
+        event = gate.build(CustomEvent, body, rules="CU")
         self._custom_data(event, "CU")
         return Received(event=event, context=context)
 
@@ -235,7 +235,7 @@ class _Reader:
         }
         del body["actionCause"]
         for name in content:
-            self.note("X-02", fields.path_of("$.customData", name), "a document suggestion's event has no place for it")
+            self.note("X-02", gate.path_of("$.customData", name), "a document suggestion's event has no place for it")
         for name in [name for name in body if name in ClickEvent.__struct_encode_fields__]:
             del body[name]
             self.note("X-02", f"$.{name}", "a document suggestion's event has no place for it")
@@ -300,7 +300,7 @@ class _Reader:
     def _drop_unknown(self, data: Body, known: set[str] | frozenset[str], path: str) -> None:
         for name in [name for name in data if name not in known]:
             del data[name]
-            self.note("X-01", fields.path_of(path, name), "no document knows this member")
+            self.note("X-01", gate.path_of(path, name), "no document knows this member")
 
 
 def _filled(body: Body) -> Body:
@@ -323,7 +323,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 def _build(cls: type[T], members: Body, rules: str, names: Mapping[str, str]) -> T:
     """Pass the gate; an error names the place in the request. ``names``: where our members stand there."""
     try:
-        return fields.build(cls, members, rules=rules)
+        return gate.build(cls, members, rules=rules)
     except InvalidAction as error:
         first, dot, rest = (error.path or "$.")[2:].removeprefix("suggestion.").partition(".")
         path = f"$.{names.get(first, first)}{dot}{rest}"
