@@ -484,7 +484,7 @@ REFUSED: list[tuple[str, Json, str, str | None]] = [
     ("collect", put(START, searchHub="h" * 129), "$.searchHub", "CA-009"),
     ("collect", put(START, ua="u" * 1025), "$.ua", "CD-015"),
     ("collect", put(START, svc_ticket_custom="x"), "$.svc_ticket_custom", "TK-002"),
-    ("collect", put(START, svc_ticket_subject="s" * 65_537), "$.svc_ticket_subject", "TK-001"),
+    ("collect", put(START, svc_ticket_subject="s" * 65_537), "$.svc_ticket_subject", "TK-004"),
     ("collect", put(START, ea="click", svc_action="ticket_field_update"), "$.svc_action_data.fieldName", "CA-031"),
     (
         "collect",

@@ -66,9 +66,9 @@ class Ticket(_Personal, frozen=True, kw_only=True):
 
     id: fields.TicketId | None = None
     """Id of the created ticket: only a ``create`` sets it."""
-    subject: fields.Text | None = None
-    description: fields.Text | None = None
-    category: fields.Text | None = None
+    subject: fields.Subject | None = None
+    description: fields.Description | None = None
+    category: fields.Category | None = None
     product_id: fields.Text | None = None
     """Not in the documents; sent by Coveo's library when given."""
     custom: fields.TicketCustom | None = None

@@ -21,6 +21,7 @@ __all__ = [
     "ActionCause",
     "Anonymous",
     "AutoSelection",
+    "Category",
     "Cause",
     "ClassificationId",
     "ClientId",
@@ -28,6 +29,7 @@ __all__ = [
     "ContentIdKey",
     "ContentIdValue",
     "CustomData",
+    "Description",
     "DocumentAuthor",
     "DocumentPosition",
     "DocumentTitle",
@@ -56,6 +58,7 @@ __all__ = [
     "SplitTestRunName",
     "SplitTestRunVersion",
     "Stage",
+    "Subject",
     "SuggestionId",
     "Text",
     "TicketCustom",
@@ -129,9 +132,11 @@ ResponseId = Annotated[
 ]
 TicketId = Annotated[str, _id("the id of the created ticket", "CC-003", "TK-005")]
 Stage = Annotated[str, _id("the name of a stage")]
-Text = Annotated[
-    str, _meta(f"text of at most {MAX_TEXT} characters", "TK-001", "TK-003", "TK-004", max_length=MAX_TEXT)
-]
+_TEXT = f"text of at most {MAX_TEXT} characters"
+Text = Annotated[str, _meta(_TEXT, max_length=MAX_TEXT)]
+Category = Annotated[str, _meta(_TEXT, "TK-001", max_length=MAX_TEXT)]
+Description = Annotated[str, _meta(_TEXT, "TK-003", max_length=MAX_TEXT)]
+Subject = Annotated[str, _meta(_TEXT, "TK-004", max_length=MAX_TEXT)]
 Rate = Annotated[float, _meta("a number from 0 (terrible) to 1 (perfect)", "CA-041", "CA-042", ge=0, le=1)]
 Confidence = Annotated[float, _meta("a number from 0 to 1", "CA-067", ge=0, le=1)]
 AutoSelection = Annotated[bool, _meta("true or false", "CA-068", "CA-069")]

@@ -522,8 +522,8 @@ def _with_field(ticket: Ticket, name: str, value: Any) -> Ticket:
         problem = "only `create` gives a ticket its id"
         raise InvalidAction(problem, path="$.fieldName", rule="CC-003")
     if (member := _MEMBERS.get(name)) is not None:
-        text = gate.build(_Text, {"value": "" if value is None else value}, rules="TK").value
-        return msgspec.structs.replace(ticket, **{member: text or None})
+        text = gate.build(_TEXTS[name], {"value": "" if value is None else value})
+        return msgspec.structs.replace(ticket, **{member: msgspec.structs.astuple(text)[0] or None})
     custom = dict(ticket.custom or {})
     value = gate.plain(value, "$.value")
     if value is None or _is_empty(value):
@@ -588,5 +588,12 @@ class _Idle(msgspec.Struct, rename="camel"):
     idle_s: Annotated[float, Meta(ge=0, description="a number of seconds, 0 or more")]
 
 
-class _Text(msgspec.Struct):
-    value: fields.Text
+_TEXTS = {
+    name: msgspec.defstruct("_Text", [("value", kind)])
+    for name, kind in {
+        "subject": fields.Subject,
+        "description": fields.Description,
+        "category": fields.Category,
+        "productId": fields.Text,
+    }.items()
+}
