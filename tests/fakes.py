@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import anyio
 import anyio.lowlevel
 
+from caseassist.core.errors import SinkRefused
 from caseassist.core.records import Record
 from caseassist.core.session import Session
 from caseassist.sinks.base import Sink
@@ -138,7 +139,8 @@ class ScriptedSink(Sink):
         try:
             act = self.script.pop(0) if self.script else None
             if isinstance(act, BaseException):
-                self.taken += records[: getattr(act, "delivered", 0)]
+                most = len(records) - isinstance(act, SinkRefused)
+                self.taken += records[: max(0, min(getattr(act, "delivered", 0), most))]
                 raise act
             if act is not None:
                 await act(records)

@@ -1,5 +1,6 @@
 """CaseAssist and Case: recorded first, delivered behind, closed in good order."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -9,7 +10,7 @@ import anyio.lowlevel
 import pytest
 from tests.cancelling import cut_off
 from tests.core.life_cycle import CLASSIFICATIONS, CLICK, CLIENT_ID, CUSTOM, DOCUMENTS
-from tests.fakes import LONG_S, Gate, Pauses, ScriptedSink, SlowStore, identities, until
+from tests.fakes import LONG_S, Gate, Pauses, ScriptedSink, SlowStore, identities, idle, records_of, until
 
 from caseassist import Case, CaseAssist, Context, MemorySink, MemoryStore
 from caseassist.core.errors import (
@@ -20,9 +21,11 @@ from caseassist.core.errors import (
     SequenceConflict,
     SinkUnavailable,
     StoreFull,
+    UnknownSession,
 )
 from caseassist.core.records import Record
 from caseassist.core.session import Session
+from caseassist.delivery import Courier
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 CONTEXT = Context(client_id=CLIENT_ID, search_hub="bot", language="en")
@@ -333,3 +336,275 @@ async def test_many_sessions_at_once() -> None:
     for number in range(100):
         own = [record for record in sink.records if record.session_id == f"s{number}"]
         assert Session.fold(own).state == "solved"
+
+
+# --- The end, in all its forms --------------------------------------------------------------------------------------
+
+
+def test_it_can_be_made_outside_of_an_event_loop(anyio_backend: str) -> None:
+    sink = MemorySink()
+    assist = CaseAssist(CONTEXT, sinks=[sink])
+
+    async def main() -> None:
+        async with assist:
+            await assist.start()
+
+    anyio.run(main, backend=anyio_backend)
+    assert len(sink.records) == 1
+
+
+async def test_a_block_in_which_nothing_happens_opens_and_closes_its_sinks() -> None:
+    sink = ScriptedSink()
+    async with CaseAssist(CONTEXT, sinks=[sink]):
+        pass
+    assert (sink.opened, sink.closed) == (1, 1)
+
+
+async def test_closing_what_was_never_entered_does_nothing() -> None:
+    sink = ScriptedSink()
+    assert (await CaseAssist(CONTEXT, sinks=[sink]).aclose()).complete
+    assert sink.closed == 0
+
+
+async def test_a_session_that_is_not_there_cannot_be_resumed() -> None:
+    async with CaseAssist(CONTEXT) as assist:
+        with pytest.raises(UnknownSession):
+            await assist.resume("nobody")
+
+
+async def test_an_error_of_a_cancelled_block_comes_out_all_the_same() -> None:
+    sink = MemorySink()
+    with anyio.CancelScope() as scope, pytest.raises(ZeroDivisionError):  # noqa: PT012
+        async with CaseAssist(CONTEXT, sinks=[sink]) as assist:
+            await assist.start()
+            scope.cancel()
+            raise ZeroDivisionError
+    assert len(sink.records) == 1
+
+
+async def test_a_group_of_errors_of_the_block_comes_out_as_it_is() -> None:
+    group = ExceptionGroup("mine", [ZeroDivisionError()])
+    with pytest.raises(ExceptionGroup) as caught:
+        async with CaseAssist(CONTEXT, sinks=[MemorySink()]):
+            raise group
+    assert caught.value is group
+
+
+async def test_a_start_that_is_cancelled_leaves_nothing_open() -> None:
+    class Hanging(ScriptedSink):
+        async def open(self) -> None:
+            await super().open()
+            await anyio.sleep_forever()
+
+    first, hanging, never = ScriptedSink(name="first"), Hanging(name="hanging"), ScriptedSink(name="never")
+    with anyio.fail_after(LONG_S), anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as tasks:
+
+            async def cancel() -> None:
+                await until(lambda: hanging.opened)
+                scope.cancel()
+
+            tasks.start_soon(cancel)
+            async with CaseAssist(CONTEXT, sinks=[first, hanging, never]):
+                raise AssertionError("it is not entered")
+    assert (first.closed, hanging.closed, never.opened, never.closed) == (1, 1, 0, 0)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("again", [0, 1, 2, 5])
+async def test_a_task_that_is_cancelled_the_way_of_asyncio_drains_unless_it_is_cancelled_again(again: int) -> None:
+    gate, store = Gate(), MemoryStore()
+    sink = ScriptedSink(gate)
+
+    async def main() -> None:
+        async with CaseAssist(CONTEXT, store=store, sinks=[sink], drain_timeout_s=LONG_S) as assist:
+            await assist.start(session_id="a1")
+            await anyio.sleep_forever()
+
+    before = asyncio.all_tasks()
+    async with asyncio.timeout(LONG_S):
+        task = asyncio.create_task(main())
+        await gate.entered.wait()
+        task.cancel()
+        await idle()
+        assert not task.done()
+        for _ in range(again):
+            task.cancel()
+            await asyncio.sleep(0)
+        if not again:
+            gate.opened.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert asyncio.all_tasks() == before
+    assert sink.closed == 1
+    assert len(sink.taken) == (0 if again else 1)
+    assert len(await store.load("a1")) == 1
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
+def test_what_ends_the_program_passes_through_a_sink_and_comes_out_as_it_is(
+    end: type[BaseException], anyio_backend: str
+) -> None:
+    broken, fine = ScriptedSink(name="broken"), ScriptedSink(name="fine")
+
+    async def act(_: Sequence[Record]) -> None:
+        await until(lambda: fine.taken)
+        raise end
+
+    broken.script.append(act)
+
+    async def main() -> None:
+        async with CaseAssist(CONTEXT, sinks=[broken, fine], drain_timeout_s=LONG_S) as assist:
+            await assist.start()
+            await anyio.sleep_forever()
+
+    with pytest.raises(end):
+        anyio.run(main, backend=anyio_backend)
+    assert (broken.closed, fine.closed, len(fine.taken)) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("couriers", [1, 2])
+async def test_a_mistake_of_ours_ends_the_block_loudly(couriers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(self: Courier) -> None:
+        await idle()
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Courier, "_feed", broken)
+    sinks = [ScriptedSink(name=f"sink {n}") for n in range(couriers)]
+    with anyio.fail_after(LONG_S), pytest.raises(ZeroDivisionError if couriers == 1 else ExceptionGroup):  # noqa: PT012
+        async with CaseAssist(CONTEXT, sinks=sinks, drain_timeout_s=LONG_S) as assist:
+            await assist.start()
+            await anyio.sleep_forever()
+    assert [sink.closed for sink in sinks] == [1] * couriers
+
+
+async def test_closing_in_a_scope_that_is_cancelled_still_closes() -> None:
+    gate = Gate()
+    sink = ScriptedSink(gate)
+    with anyio.fail_after(LONG_S):
+        async with CaseAssist(CONTEXT, sinks=[sink], drain_timeout_s=LONG_S) as assist:
+            await assist.start()
+            with anyio.CancelScope() as scope:
+                scope.cancel()
+                await assist.aclose()
+            assert scope.cancelled_caught
+            assert sink.closed == 1
+            assert assist.report().sinks[0].pending == 1
+
+
+async def test_closing_at_once_leaves_what_is_not_delivered_in_the_store() -> None:
+    gate, store = Gate(), MemoryStore()
+    with anyio.fail_after(LONG_S):
+        async with CaseAssist(CONTEXT, store=store, sinks=[ScriptedSink(gate, name="same")]) as assist:
+            case = await assist.start()
+            report = await assist.aclose(0)
+        assert not report.complete
+        again = MemorySink("same")
+        async with CaseAssist(CONTEXT, store=store, sinks=[again]) as assist:
+            assert (await assist.flush(LONG_S)).complete
+    assert again.records == list(await store.load(case.id))
+
+
+async def test_a_sink_that_closes_the_assist_does_not_hang_it() -> None:
+    sink = ScriptedSink()
+    with anyio.fail_after(LONG_S):
+        async with CaseAssist(CONTEXT, sinks=[sink], drain_timeout_s=LONG_S) as assist:
+
+            async def close(_: Sequence[Record]) -> None:
+                await assist.aclose(0.001)
+
+            sink.script.append(close)
+            await assist.start()
+            await until(lambda: sink.closed)
+    (books,) = assist.report().sinks
+    assert (books.accepted, books.delivered) == (1, len(sink.taken))
+
+
+async def test_sinks_that_hang_when_they_are_closed_share_one_deadline() -> None:
+    class Hanging(ScriptedSink):
+        async def aclose(self) -> None:
+            await anyio.sleep_forever()
+
+    with anyio.fail_after(LONG_S):
+        async with CaseAssist(CONTEXT, sinks=[Hanging(name=f"sink {n}") for n in range(1000)], drain_timeout_s=0):
+            pass
+
+
+async def test_an_action_that_waits_for_room_when_the_assist_closes_is_recorded_and_delivered() -> None:
+    gate = Gate()
+    store, sink = MemoryStore(max_records=1), ScriptedSink(gate)
+    async with CaseAssist(
+        CONTEXT, store=store, sinks=[sink], append_timeout_s=LONG_S, drain_timeout_s=LONG_S
+    ) as assist:
+        await assist.start()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(assist.start)
+            await gate.entered.wait()
+            await idle()
+            tasks.start_soon(assist.aclose)
+            await idle()
+            gate.opened.set()
+    (books,) = assist.report().sinks
+    assert (books.accepted, books.delivered, books.pending) == (2, 2, 0)
+    assert len(sink.taken) == 2
+
+
+async def test_an_action_that_let_others_go_first_sees_that_the_assist_was_closed() -> None:
+    store = MemoryStore()
+    recorded = 0
+    async with CaseAssist(CONTEXT, store=store) as assist, anyio.create_task_group() as tasks:
+        tasks.start_soon(assist.aclose)
+        with pytest.raises(NotRunning):  # noqa: PT012
+            for recorded in range(1000):  # noqa: B007
+                await assist.start()
+    assert len(store) == recorded < 1000
+
+
+async def test_a_flush_while_a_bot_goes_on_ends() -> None:
+    sink = MemorySink()
+    with anyio.fail_after(LONG_S):
+        async with CaseAssist(CONTEXT, sinks=[sink]) as assist, anyio.create_task_group() as tasks:
+
+            async def go_on() -> None:
+                while True:
+                    await assist.start()
+
+            tasks.start_soon(go_on)
+            await until(lambda: assist.report().sinks[0].accepted > 100)
+            accepted = assist.report().sinks[0].accepted
+            report = await assist.flush(LONG_S)
+            assert report.sinks[0].delivered >= accepted
+            tasks.cancel_scope.cancel()
+
+
+async def test_records_that_somebody_else_decided_are_recorded_and_delivered() -> None:
+    sink, records = MemorySink(), records_of("own", 3)
+    async with CaseAssist(CONTEXT, sinks=[sink]) as assist:
+        await assist.append(records)
+        await assist.append(records)  # again: nothing more happens
+        with pytest.raises(ValueError, match="at once"):
+            await assist.append([])
+        assert list(await assist.load("own")) == records
+    assert sink.records == records
+
+
+async def test_an_action_that_was_refused_leaves_the_case_as_it_was() -> None:
+    async with CaseAssist(CONTEXT) as assist:
+        case = await assist.start()
+        before = case.session
+        with pytest.raises(InvalidAction):
+            await case.create("")
+        assert case.session is before
+        await case.create("1")
+
+
+async def test_a_conflict_is_told_once_and_the_next_action_decides_on_what_is_stored() -> None:
+    async with CaseAssist(CONTEXT) as assist:
+        mine = await assist.start()
+        yours = await assist.resume(mine.id)
+        await yours.solve()
+        with pytest.raises(SequenceConflict):
+            await mine.update_field("subject", "mine")
+        with pytest.raises(IllegalTransition):
+            await mine.update_field("subject", "mine")
+        assert mine.state == "solved"

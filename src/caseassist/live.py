@@ -251,11 +251,15 @@ class CaseAssist:
 
 def _only_one_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The exception in a group, if it is the only one: ``except KeyboardInterrupt`` does not look into groups."""
-    while len(group.exceptions) == 1:
-        error = group.exceptions[0]
-        if not isinstance(error, BaseExceptionGroup):
+    inner: BaseExceptionGroup[BaseException] = group
+    while len(inner.exceptions) == 1:
+        error = inner.exceptions[0]
+        if isinstance(error, BaseExceptionGroup):
+            inner = cast("BaseExceptionGroup[BaseException]", error)
+        elif isinstance(error, Exception) or anyio.get_cancelled_exc_class().__module__.startswith("trio"):
             return error
-        group = cast("BaseExceptionGroup[BaseException]", error)
+        else:  # asyncio's loop has passed it on already, and is cleaning up: a second one would cut that short
+            return group
     return group
 
 

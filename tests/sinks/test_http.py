@@ -221,6 +221,13 @@ def test_what_cannot_work_is_refused_at_once() -> None:
     assert HTTPSink("http://host.example", token="t", allow_insecure_http=True).name == "http://host.example/rest/ua"
 
 
+def test_what_sort_of_token_it_is_is_told_or_seen() -> None:
+    assert HTTPSink("https://host", token="xx-key").format.auth == "api_key"
+    assert HTTPSink("https://host", token="other").format.auth == "search_token"
+    assert HTTPSink("https://host", token="other", auth="oauth").format.auth == "oauth"
+    assert HTTPSink("https://host", token=None).format.auth == "search_token"
+
+
 def test_the_token_does_not_show() -> None:
     sink = HTTPSink("https://host", token=TOKEN)
     assert "canary" not in f"{sink!r} {vars(sink)}"

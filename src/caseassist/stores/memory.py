@@ -179,8 +179,11 @@ class MemoryStore(Store):
 
     def _make_room(self, records: int, size: int) -> bool:
         while self._records + records > self.max_records or self._bytes + size > self.max_bytes:
-            if not self._forget_settled() and not (self.when_full == "drop_oldest" and self._drop_oldest()):
+            if self._forget_settled():
+                continue
+            if self.when_full != "drop_oldest":
                 return False
+            self._drop_oldest()
         return True
 
     def _forget_settled(self) -> bool:
@@ -205,17 +208,14 @@ class MemoryStore(Store):
         if len(self._places) > MAX_PLACES:
             self._places.popitem(last=False)
 
-    def _drop_oldest(self) -> bool:
-        if not self._log:
-            return False
+    def _drop_oldest(self) -> None:
         position, dropped = self._log.popleft()
         kept = self._sessions[dropped.session_id]
         if kept.stored[-1][0] == position:
             self._forget(dropped.session_id)
-            return True
+            return
         while kept.stored[0][0] <= position:  # what is settled of the session is of no use without this one
             size = len(encode(kept.stored.popleft()[1]))
             kept.bytes -= size
             self._bytes -= size
             self._records -= 1
-        return True
