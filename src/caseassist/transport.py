@@ -7,8 +7,6 @@ docs/explanation/transport.md has the reasons and the measurements.
 
 import selectors
 import ssl
-import sys
-from collections.abc import Callable, Coroutine
 from socket import gaierror
 from types import TracebackType
 from typing import Protocol, Self
@@ -18,22 +16,18 @@ from anyio import (
     CancelScope,
     ClosedResourceError,
     EndOfStream,
-    Event,
     aclose_forcefully,
     connect_tcp,
     current_time,
-    sleep,
     to_thread,
 )
 from anyio.abc import ByteStream, SocketAttribute
 
+from caseassist.background import Ticker
 from caseassist.wire.http import Origin, Reply, Request, TransportError
 from caseassist.wire.http1 import ReplyParser, RequestSerializer
 
 __all__ = ["HTTPTransport", "Transport", "TransportError"]
-
-_TICK_S = 0.02
-"""How often deadlines are looked at. An exchange ends at most one tick, and a turn of the loop, after its deadline."""
 
 _CHUNK_BYTES = 65536
 
@@ -110,21 +104,6 @@ def _default_ssl_context() -> ssl.SSLContext:
     return context
 
 
-def _start(job: Callable[[], Coroutine[None, None, None]]) -> object:
-    """Run ``job`` beside the caller. Keep what is returned: asyncio does not.
-
-    anyio offers task groups only, which bind ``job`` to a block of code in one task. A transport may be opened in
-    one task and closed in another.
-    """
-    # trio first: in its guest mode, an asyncio loop is running as well.
-    trio = sys.modules.get("trio")
-    if trio is not None and trio.lowlevel.in_trio_task():
-        return trio.lowlevel.spawn_system_task(job)
-    import asyncio  # not at the top: importing caseassist should cost little, and trio's users do without
-
-    return asyncio.get_running_loop().create_task(job())
-
-
 class HTTPTransport:
     """HTTP/1.1 over TCP and TLS, with connections kept open between requests. A :class:`Transport`.
 
@@ -169,8 +148,7 @@ class HTTPTransport:
         self._allow_insecure_http = allow_insecure_http
         self._pools: dict[Origin, _Pool] = {}
         self._busy: set[_Connection] = set()
-        self._sweeper: object = None
-        self._swept: Event | None = None
+        self._sweeper = Ticker(self._sweep)
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -190,8 +168,7 @@ class HTTPTransport:
                     await aclose_forcefully(pool.idle.pop().stream)
             for connection in tuple(self._busy):
                 await aclose_forcefully(connection.stream)
-            if self._swept is not None:
-                await self._swept.wait()
+            await self._sweeper.wait_stopped()
 
     async def send(self, request: Request, *, timeout_s: float) -> Reply:
         """Exchange one request for one reply: see :meth:`Transport.send`. Ends within 50 ms of ``timeout_s``."""
@@ -208,9 +185,7 @@ class HTTPTransport:
         connection.used_at = now
         connection.deadline = now + timeout_s
         self._busy.add(connection)
-        if self._sweeper is None:
-            self._swept = Event()
-            self._sweeper = _start(self._sweep)
+        self._sweeper.wake()
         try:
             return await connection.exchange(data)
         except (BrokenResourceError, ClosedResourceError, OSError) as exc:
@@ -271,24 +246,15 @@ class HTTPTransport:
             tls_standard_compatible=False,  # as HTTP has it: the length says where a reply ends, not a TLS alert
         )
 
-    async def _sweep(self) -> None:
-        """Close what is overdue: one task for all exchanges, and only while there are any.
-
-        A cancel scope around each exchange takes a fifth (asyncio) to a third (trio) of the throughput.
-        """
-        try:
-            while self._busy:
-                await sleep(_TICK_S)
-                now = current_time()
-                overdue = [connection for connection in self._busy if connection.deadline <= now]
-                for connection in overdue:
-                    connection.expired = True
-                for pool in self._pools.values():
-                    while pool.idle and pool.idle[0].used_at + self._idle_s <= now:
-                        overdue.append(pool.idle.pop(0))
-                for connection in overdue:
-                    await aclose_forcefully(connection.stream)  # whoever waits on it gets ClosedResourceError
-        finally:
-            self._sweeper = None
-            assert self._swept is not None
-            self._swept.set()
+    async def _sweep(self) -> bool:
+        """Close what is overdue: one task for all exchanges, and only while there are any."""
+        now = current_time()
+        overdue = [connection for connection in self._busy if connection.deadline <= now]
+        for connection in overdue:
+            connection.expired = True
+        for pool in self._pools.values():
+            while pool.idle and pool.idle[0].used_at + self._idle_s <= now:
+                overdue.append(pool.idle.pop(0))
+        for connection in overdue:
+            await aclose_forcefully(connection.stream)  # whoever waits on it gets ClosedResourceError
+        return bool(self._busy)

@@ -12,14 +12,18 @@ from caseassist.core.errors import (
     CaseAssistError,
     CorruptRecord,
     DeliveryError,
+    Forked,
     IllegalTransition,
     InvalidAction,
     NotRunning,
+    PositionConflict,
     SequenceConflict,
+    SessionErased,
     SinkRefused,
     SinkUnavailable,
     StoreError,
     StoreFull,
+    StoreUnavailable,
     UnknownSession,
     UnknownSuggestion,
     UnsupportedRecord,
@@ -60,6 +64,11 @@ EXAMPLES: list[tuple[CaseAssistError, type[CaseAssistError], str]] = [
     ),
     (UnknownSession("a1"), ActionError, "there is no session 'a1' in this store; start it first"),
     (NotRunning(), ActionError, "the CaseAssist is not open: use it inside `async with CaseAssist(...)`"),
+    (
+        Forked(),
+        ActionError,
+        "this was opened before the process was forked; open a store and a CaseAssist after the fork",
+    ),
     (CorruptRecord("no JSON"), StoreError, "no JSON"),
     (CorruptRecord("no JSON", where="line 3"), StoreError, "line 3: no JSON"),
     (UnsupportedRecord("the event 'x'"), StoreError, "the event 'x' is not known here; a newer caseassist wrote it"),
@@ -76,11 +85,24 @@ EXAMPLES: list[tuple[CaseAssistError, type[CaseAssistError], str]] = [
     (
         StoreFull("10 records, 900 bytes"),
         StoreError,
-        (
-            "the store is full (10 records, 900 bytes) and delivery does not make room: "
-            "see why the sinks do not deliver, or give the store higher limits"
-        ),
+        "the store is full (10 records, 900 bytes): see why the sinks do not deliver, or raise its limits",
     ),
+    (
+        StoreFull("the disk", remedy="free some space"),
+        StoreError,
+        "the store is full (the disk): free some space",
+    ),
+    (
+        PositionConflict("http", expected=2, found=3),
+        StoreError,
+        "sink 'http' stands at 3, not at 2: somebody else delivers to it",
+    ),
+    (
+        SessionErased("a1"),
+        StoreError,
+        "session 'a1' was erased and takes no more records; start a new session",
+    ),
+    (StoreUnavailable("the disk hangs"), StoreError, "the store is not available: the disk hangs"),
     (
         AppendUnknown("a1", 4),
         StoreError,

@@ -6,12 +6,16 @@
     │   ├── IllegalTransition  the session's state does not allow this action
     │   ├── UnknownSuggestion  the suggestion was not offered in this session
     │   ├── UnknownSession     no record of that session
-    │   └── NotRunning         the CaseAssist is not open
+    │   ├── NotRunning         the CaseAssist is not open
+    │   └── Forked             it was opened in another process
     ├── StoreError             the stored data
     │   ├── CorruptRecord      a record that cannot be read or does not follow from those before it
     │   ├── UnsupportedRecord  a record that a newer version wrote
     │   ├── SequenceConflict   somebody else appended first
+    │   ├── PositionConflict   somebody else delivers
+    │   ├── SessionErased      the session's personal data was erased
     │   ├── StoreFull          no room, and the store's policy is to say so
+    │   ├── StoreUnavailable   the data cannot be reached
     │   └── AppendUnknown      cut off while writing: stored or not, nobody knows
     └── DeliveryError          the other side
         ├── SinkUnavailable    not now: worth another try
@@ -29,14 +33,18 @@ __all__ = [
     "CaseAssistError",
     "CorruptRecord",
     "DeliveryError",
+    "Forked",
     "IllegalTransition",
     "InvalidAction",
     "NotRunning",
+    "PositionConflict",
     "SequenceConflict",
+    "SessionErased",
     "SinkRefused",
     "SinkUnavailable",
     "StoreError",
     "StoreFull",
+    "StoreUnavailable",
     "UnknownSession",
     "UnknownSuggestion",
     "UnsupportedRecord",
@@ -142,6 +150,13 @@ class NotRunning(ActionError):
         return "the CaseAssist is not open: use it inside `async with CaseAssist(...)`"
 
 
+class Forked(ActionError):
+    """It was opened in the process that this one was forked from. Nothing was done."""
+
+    def __str__(self) -> str:
+        return "this was opened before the process was forked; open a store and a CaseAssist after the fork"
+
+
 class StoreError(CaseAssistError):
     """The stored data is not what it should be, or could not be written."""
 
@@ -191,18 +206,54 @@ class SequenceConflict(StoreError):
         )
 
 
+class PositionConflict(StoreError):
+    """Somebody else delivers to this sink: it does not stand where we left it. Nothing was stored."""
+
+    def __init__(self, sink: str, *, expected: int, found: int) -> None:
+        super().__init__(sink, expected, found)
+        self.sink = sink
+        self.expected = expected
+        """The position where the caller left the sink."""
+        self.found = found
+        """The position where it stands."""
+
+    def __str__(self) -> str:
+        return f"sink {self.sink!r} stands at {self.found}, not at {self.expected}: somebody else delivers to it"
+
+
+class SessionErased(StoreError):
+    """The session's personal data was erased, so it takes no more records. Nothing was stored."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(session_id)
+        self.session_id = session_id
+
+    def __str__(self) -> str:
+        return f"session {self.session_id!r} was erased and takes no more records; start a new session"
+
+
+class StoreUnavailable(StoreError):
+    """The stored data cannot be reached now. Nothing was stored."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        """What is wrong, in words without personal data."""
+
+    def __str__(self) -> str:
+        return f"the store is not available: {self.reason}"
+
+
 class StoreFull(StoreError):
     """The store has no room. Nothing was stored."""
 
-    def __init__(self, limit: str) -> None:
-        super().__init__(limit)
+    def __init__(self, limit: str, *, remedy: str = "see why the sinks do not deliver, or raise its limits") -> None:
+        super().__init__(limit, remedy)
         self.limit = limit
+        self.remedy = remedy
 
     def __str__(self) -> str:
-        return (
-            f"the store is full ({self.limit}) and delivery does not make room: "
-            "see why the sinks do not deliver, or give the store higher limits"
-        )
+        return f"the store is full ({self.limit}): {self.remedy}"
 
 
 class AppendUnknown(StoreError):
@@ -226,13 +277,17 @@ class SinkUnavailable(DeliveryError):
 
     ``delivered``: how many of the records of the call were taken before this happened.
     ``retry_after_s``: seconds that the other side asked for, if it did.
+    ``paused``: it will not take anything before somebody changes something, such as a token or an address.
     """
 
-    def __init__(self, reason: str, *, retry_after_s: float | None = None, delivered: int = 0) -> None:
-        super().__init__(reason, retry_after_s, delivered)
+    def __init__(
+        self, reason: str, *, retry_after_s: float | None = None, delivered: int = 0, paused: bool = False
+    ) -> None:
+        super().__init__(reason, retry_after_s, delivered, paused)
         self.reason = reason
         self.retry_after_s = retry_after_s
         self.delivered = delivered
+        self.paused = paused
 
     def __str__(self) -> str:
         later = "" if self.retry_after_s is None else f"; asked to wait {self.retry_after_s:g} s"

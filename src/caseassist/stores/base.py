@@ -1,11 +1,36 @@
-"""What a store is: the append-only log of records, which is the truth."""
+"""What a store is: the append-only log of records, which is the truth, and how far each sink has got with it.
 
-from collections.abc import Sequence
+The promises are written so that a table in PostgreSQL or a stream of NATS JetStream can keep them, too. Three of them
+are easily broken there, and are why the methods are as they are:
+
+* *No hole that a reader skips.* Numbers that a database hands out before a transaction commits become visible out of
+  order. ``read`` promises that nothing ever appears at or before a position that was read, so the numbers must be given
+  in the order of the commits: by one writer, under a lock, or by the server.
+* *An append can be repeated.* Whoever was cut off does not know whether it was stored; the same append again must be
+  recognised by what is stored, for the life of the log, and not by a window of time.
+* *A position and what was put aside on the way to it are one commit.* Otherwise a crash between the two loses an event
+  or counts it twice.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Literal, Protocol, TypeAlias
+
+import msgspec
 
 from caseassist.core.records import Record
 
-__all__ = ["MAX_APPENDED", "Durability", "Store", "Stored", "check_batch"]
+__all__ = [
+    "MAX_APPENDED",
+    "Ack",
+    "Durability",
+    "Quarantined",
+    "SinkState",
+    "Store",
+    "StoreHealth",
+    "Stored",
+    "check_batch",
+]
 
 MAX_APPENDED = 256
 """How many records can be appended at once."""
@@ -18,6 +43,55 @@ Stored: TypeAlias = tuple[int, Record]
 """A record with its position in the store."""
 
 
+class Ack(msgspec.Struct, frozen=True, gc=False):
+    """What an append answers."""
+
+    position: int
+    """The position of the last record."""
+    durability: Durability
+    """What the records survive from now on."""
+
+
+class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
+    """A record that a sink would not take, put aside for an operator to send again or to drop."""
+
+    position: int
+    record: Record
+    reason: str
+    """Why, in words that hold no personal data and no token."""
+    status: int | None = None
+    """The HTTP status, where there is one."""
+    at: datetime
+    """When it was put aside."""
+
+
+class SinkState(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a sink has got. What was delivered follows: every position up to ``position`` is delivered, quarantined
+    or dropped."""
+
+    position: int = 0
+    """Everything up to here is settled."""
+    quarantined: int = 0
+    """How many records are put aside, beyond ``position``, too."""
+    quarantined_ahead: int = 0
+    """How many of these are beyond ``position``."""
+    dropped: Mapping[str, int] = {}
+    """How many records up to ``position`` will not be delivered, by reason."""
+
+    @property
+    def delivered(self) -> int:
+        """How many records up to ``position`` were delivered."""
+        return self.position - (self.quarantined - self.quarantined_ahead) - sum(self.dropped.values())
+
+
+class StoreHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a store works."""
+
+    ok: bool
+    problem: str = ""
+    """What is wrong, in words without personal data."""
+
+
 class Store(Protocol):
     """The append-only log of records. Promises:
 
@@ -26,22 +100,35 @@ class Store(Protocol):
     * Positions count up from 1 in the order of appending, over all sessions. A reader that goes on after a position
       misses nothing: no record ever appears at or before a position that was read. Within a session, positions grow
       with ``seq``.
-    * A position is never used again. A gap means that the record there was dropped, by the store's own policy.
+    * A position is never used again. A gap means that the record there was removed, by the store's own policy or by an
+      operator.
+    * What a call writes is written whole or not at all. No call blocks the event loop, and any call can be cancelled.
+    * After a fork, the child gets Forked from every call.
+
+    All methods raise StoreUnavailable when the data cannot be reached, and Forked after a fork.
     """
+
+    shared: bool = False
+    """Whether other processes may append to the same data and deliver from it."""
 
     @property
     def durability(self) -> Durability:
         """What an acknowledged record survives."""
         ...
 
-    async def append(self, records: Sequence[Record], *, timeout_s: float) -> int:
-        """Store records of one session, all or none, and return the position of the last.
+    async def open(self) -> None:
+        """Make it ready, in the event loop that uses it. A second call does nothing; after ``aclose`` it opens anew."""
+        return
+
+    async def append(self, records: Sequence[Record], *, timeout_s: float) -> Ack:
+        """Store records of one session, all or none.
 
         ``records``: 1 to 256, of one session, in sequence, and following what is stored. Appending again the very
-        records that are stored already succeeds and stores nothing. ``timeout_s``: seconds to wait for room.
+        records that are stored already succeeds and stores nothing. ``timeout_s``: seconds that the call may take.
 
-        Raises SequenceConflict, StoreFull when there is no room in time, or ValueError when the records are not as
-        above; all of them have stored nothing. Raises AppendUnknown when the call was cut off while writing.
+        Raises SequenceConflict, SessionErased, StoreFull when there is no room in time, StoreUnavailable when it could
+        not be written in time, or ValueError when the records are not as above; all of them have stored nothing.
+        Raises AppendUnknown when the call was cut off while writing. Cancelled, it may or may not have stored them.
         """
         ...
 
@@ -60,13 +147,77 @@ class Store(Protocol):
         """Return the position of the newest record that can be read; 0 if there is none."""
         ...
 
-    async def position(self, sink: str) -> int:
-        """Return the position up to which a sink has settled everything; 0 for a sink that was never seen."""
+    async def idle(self, before: datetime, limit: int) -> Sequence[str]:
+        """Return the ids of up to ``limit`` sessions that have not ended and whose latest record is from before that
+        time, those that were started first coming first."""
         ...
 
-    async def commit(self, sink: str, position: int) -> None:
-        """Remember that a sink has settled everything up to a position. Positions of a sink never go back."""
+    async def erase(self, *, session_id: str | None = None, client_id: str | None = None) -> Sequence[str]:
+        """Erase the personal data of one session, or of all sessions of a client. Return the ids of those sessions.
+
+        Their records stay in their places, without everything that is personal (see :mod:`caseassist.core.erasure`).
+        They take no more records. What was put aside of them is dropped, as ``erased``.
+        Raises ValueError unless exactly one of the two is given.
+        """
         ...
+
+    # How far sinks have got.
+
+    async def claim(self, sink: str) -> bool:
+        """Become the one who delivers to a sink. False if somebody else is: ask again later.
+
+        Held until :meth:`release` or :meth:`aclose`, or until the process dies. ``commit`` is for who holds it.
+        """
+        ...
+
+    async def release(self, sink: str) -> None:
+        """Let somebody else deliver to a sink. Does nothing if it is not claimed."""
+        ...
+
+    async def sinks(self) -> Sequence[str]:
+        """Return the names of all sinks that have been here, sorted."""
+        ...
+
+    async def state(self, sink: str) -> SinkState:
+        """Return how far a sink has got; the beginning for one that was never seen."""
+        ...
+
+    async def commit(
+        self,
+        sink: str,
+        *,
+        after: int,
+        position: int,
+        dropped: Mapping[str, int] | None = None,
+        quarantined: Sequence[Quarantined] = (),
+    ) -> None:
+        """Remember that a sink has settled everything up to ``position``, and what was put aside and dropped.
+
+        ``after``: the sink's position before. ``dropped``: how many records were dropped between ``after`` and
+        ``position``, by reason. ``quarantined``: records that were put aside, beyond ``position``, too.
+        A commit that is stored already succeeds and stores nothing, so it can be repeated.
+
+        Raises PositionConflict when the sink stands neither at ``after`` nor at ``position``: somebody else delivers.
+        """
+        ...
+
+    async def quarantined(
+        self, sink: str, *, session_id: str | None = None, after: int = 0, limit: int = 1000
+    ) -> Sequence[Quarantined]:
+        """Return up to ``limit`` records that were put aside for a sink, of one session or of all, whose position is
+        greater than ``after``, in order."""
+        ...
+
+    async def resolve(self, sink: str, position: int, *, delivered: bool) -> bool:
+        """Take a record out of a sink's quarantine: it was delivered after all, or it is dropped, as ``operator``.
+
+        Returns False if it was not there, which changes nothing.
+        """
+        ...
+
+    def health(self) -> StoreHealth:
+        """Whether the store works, as far as is known."""
+        return StoreHealth(ok=True)
 
     async def aclose(self) -> None:
         """Release everything. A second call does nothing."""
