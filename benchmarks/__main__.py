@@ -13,7 +13,7 @@ from rich.table import Table
 
 from benchmarks.results import Result
 
-NAMES = ("encode", "decode", "step", "step_file", "live", "http_sink")
+NAMES = ("encode", "decode", "step", "step_file", "live", "sqlite_store", "http_sink")
 
 
 def main() -> None:

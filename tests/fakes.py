@@ -11,7 +11,7 @@ from caseassist.core.errors import SinkRefused
 from caseassist.core.records import Record
 from caseassist.core.session import Session
 from caseassist.sinks.base import Sink
-from caseassist.stores.base import Stored
+from caseassist.stores.base import Ack, Stored
 from caseassist.stores.memory import MemoryStore
 
 T = TypeVar("T")
@@ -171,11 +171,11 @@ class Gate:
 class SlowStore(MemoryStore):
     """A MemoryStore that takes its time: before it does something, and before it says that it has."""
 
-    async def append(self, records: Sequence[Record], *, timeout_s: float) -> int:
+    async def append(self, records: Sequence[Record], *, timeout_s: float) -> Ack:
         await anyio.lowlevel.checkpoint()
-        position = await super().append(records, timeout_s=timeout_s)
+        ack = await super().append(records, timeout_s=timeout_s)
         await anyio.lowlevel.checkpoint()
-        return position
+        return ack
 
     async def load(self, session_id: str) -> Sequence[Record]:
         await anyio.lowlevel.checkpoint()
@@ -187,7 +187,7 @@ class SlowStore(MemoryStore):
         await anyio.lowlevel.checkpoint()
         return stored
 
-    async def commit(self, sink: str, position: int) -> None:
+    async def commit(self, sink: str, **what: Any) -> None:
         await anyio.lowlevel.checkpoint()
-        await super().commit(sink, position)
+        await super().commit(sink, **what)
         await anyio.lowlevel.checkpoint()

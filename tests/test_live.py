@@ -25,7 +25,7 @@ from caseassist.core.errors import (
 )
 from caseassist.core.records import Record
 from caseassist.core.session import Session
-from caseassist.delivery import Courier
+from caseassist.delivery.courier import Courier
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 CONTEXT = Context(client_id=CLIENT_ID, search_hub="bot", language="en")

@@ -8,7 +8,7 @@ from caseassist.core.identity import client_id_from
 from caseassist.core.machine import LifeCycle
 from caseassist.core.records import Record
 from caseassist.core.session import Session
-from caseassist.delivery import DrainReport
+from caseassist.delivery.reports import DrainReport
 from caseassist.live import Case, CaseAssist
 from caseassist.sinks.file import FileSink
 from caseassist.sinks.memory import MemorySink

@@ -4,9 +4,11 @@ It rules over nothing by itself. An action asks the session for records, appends
 session on; couriers deliver behind it.
 """
 
+import os
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, cast
 from uuid import uuid4
@@ -14,7 +16,15 @@ from uuid import uuid4
 import anyio
 import anyio.lowlevel
 
-from caseassist.core.errors import InvalidAction, NotRunning, UnknownSession
+from caseassist.core.erasure import is_erased
+from caseassist.core.errors import (
+    Forked,
+    InvalidAction,
+    NotRunning,
+    SequenceConflict,
+    SessionErased,
+    UnknownSession,
+)
 from caseassist.core.events import (
     Classification,
     ClassificationsOffered,
@@ -28,11 +38,12 @@ from caseassist.core.events import (
 from caseassist.core.gate import members_of
 from caseassist.core.machine import LIFE_CYCLE, LifeCycle
 from caseassist.core.records import Record
-from caseassist.core.session import Session, checked_context
+from caseassist.core.session import IDLE_S, Session, checked_context
 from caseassist.core.suggestions import Answer
-from caseassist.delivery import Courier, DrainReport
+from caseassist.delivery.courier import Courier
+from caseassist.delivery.reports import DrainReport, Health
 from caseassist.sinks.base import Sink
-from caseassist.stores.base import Store
+from caseassist.stores.base import Ack, Quarantined, Store
 from caseassist.stores.memory import MemoryStore
 
 __all__ = ["Case", "CaseAssist"]
@@ -40,7 +51,8 @@ __all__ = ["Case", "CaseAssist"]
 BREATHE_EVERY = 64
 """Appends after which an action lets other tasks run: a store in memory never has to wait, and delivery must go on."""
 MIN_CLOSE_S = 0.1
-"""Seconds that sinks get to close when delivery has used up the deadline."""
+"""Seconds that sinks and the store get to close when delivery has used up the deadline."""
+EXPIRED_AT_ONCE = 256
 
 
 def utc_now() -> datetime:
@@ -59,8 +71,9 @@ class CaseAssist:
     ``context``: what all sessions have in common. ``store``: where records are kept; in memory unless given.
     ``sinks``: where they are delivered, each with a name of its own. ``append_timeout_s``: seconds that an action
     waits for room in the store. ``drain_timeout_s``: seconds that leaving the block waits for delivery.
-    ``life_cycle``: the machine, if you extend it. ``clock``, ``new_id``, ``rng`` and ``sleep`` are where time, ids and
-    the chance and length of pauses between tries come from; tests pass their own.
+    ``life_cycle``: the machine, if you extend it. ``clock``, ``new_id``, ``rng``, ``sleep`` and ``monotonic`` are where
+    time, ids, the chance and length of pauses between tries, and the seconds without progress come from; tests pass
+    their own.
 
     Raises InvalidAction if the context breaks a rule, and ValueError if two sinks have one name.
     """
@@ -78,6 +91,7 @@ class CaseAssist:
         new_id: Callable[[], str] = new_id,
         rng: random.Random | None = None,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         if len({sink.name for sink in sinks}) < len(sinks):
             raise ValueError("every sink needs a name of its own: it is how the store remembers what it has delivered")
@@ -88,18 +102,27 @@ class CaseAssist:
         self.life_cycle = life_cycle
         self.clock = clock
         self.new_id = new_id
-        self._couriers = [Courier(self.store, sink, rng=rng, sleep=sleep) for sink in sinks]
+        self._couriers = [
+            Courier(self.store, sink, rng=rng, sleep=sleep, clock=clock, monotonic=monotonic) for sink in sinks
+        ]
+        self._pid = 0
         self._tasks: anyio.abc.TaskGroup | None = None
         self._entered = False
         self._open = False
         self._appends = 0
+        self._appending = 0
+        """How many appends are under way."""
+        self._appended = anyio.Event()
+        """Set when one of them has ended, once we are closing."""
 
     async def __aenter__(self) -> Self:
-        """Open the sinks. Raises what one of them raises, and RuntimeError the second time."""
+        """Open the store and the sinks. Raises what one of them raises, and RuntimeError the second time."""
         if self._entered:
             raise RuntimeError("a CaseAssist can be entered once; make another one")
         self._entered = True
+        self._pid = os.getpid()
         try:
+            await self.store.open()
             for courier in self._couriers:
                 await courier.open()
         except BaseException:
@@ -162,14 +185,87 @@ class CaseAssist:
     async def resume(self, session_id: str) -> "Case":
         """Return the handle on a session as the store has it.
 
-        Raises UnknownSession, CorruptRecord, NotRunning, and InvalidAction if the id is not a string.
+        Any worker can do so that has the store, at any time.
+
+        Raises UnknownSession, SessionErased, CorruptRecord, NotRunning, and InvalidAction if the id is not a string.
         """
         if not isinstance(session_id, str):
             raise InvalidAction("expected a string", path="$.session")
         records = await self.load(session_id)
         if not records:
             raise UnknownSession(session_id)
+        if is_erased(records[0]):
+            raise SessionErased(session_id)
         return Case(self, Session.fold(records, Session(id=session_id, life_cycle=self.life_cycle)))
+
+    async def expire(self, now: datetime | None = None, *, idle_s: float = IDLE_S) -> list[str]:
+        """Quit, with cause ``timeout``, the sessions in which nothing happened for ``idle_s`` seconds before ``now``.
+
+        Returns their ids. Call it every minute or so, from one worker or from many: a session that another worker has
+        just expired, or gone on with, is left alone. Raises InvalidAction, StoreFull, AppendUnknown, NotRunning.
+        """
+        now = self.clock() if now is None else now
+        Session(id="").expire(now, idle_s=idle_s)  # says what is wrong with the arguments
+        try:
+            before = now - timedelta(seconds=idle_s) + timedelta.resolution
+        except OverflowError:  # so long ago that there was nobody
+            return []
+        expired: list[str] = []
+        left: set[str] = set()
+        while True:
+            self._running()
+            idle = await self.store.idle(before, EXPIRED_AT_ONCE + len(left))
+            found = [session_id for session_id in idle if session_id not in left]
+            for session_id in found:
+                left.add(session_id)
+                records = await self.store.load(session_id)
+                if not records or is_erased(records[0]):
+                    continue
+                session = Session.fold(records, Session(id=session_id, life_cycle=self.life_cycle))
+                if quitting := session.expire(now, idle_s=idle_s):
+                    try:
+                        await self.append(quitting)
+                    except SequenceConflict:
+                        continue
+                    expired.append(session_id)
+                    left.discard(session_id)
+            if not found:
+                return expired
+
+    async def erase(self, *, session_id: str | None = None, client_id: str | None = None) -> Sequence[str]:
+        """Erase the personal data of one session, or of all sessions of a client, from the store: see ``Store.erase``.
+
+        What is on its way to a sink at this moment may still arrive. What sinks have is theirs.
+        """
+        self._running()
+        return await self.store.erase(session_id=session_id, client_id=client_id)
+
+    async def quarantined(self, sink: str, *, after: int = 0, limit: int = 1000) -> Sequence[Quarantined]:
+        """Return up to ``limit`` records that a sink refused, whose position is greater than ``after``, in order."""
+        self._running()
+        return await self.store.quarantined(sink, after=after, limit=limit)
+
+    async def resend(self, sink: str, *, session_id: str | None = None, position: int | None = None) -> int:
+        """Have records sent again that a sink refused: all, those of a session, or one. Returns how many."""
+        self._running()
+        count = await self.store.request_resend(sink, session_id=session_id, position=position)
+        self._look_for_requests(sink)
+        return count
+
+    async def drop(self, sink: str, position: int) -> bool:
+        """Drop a record that a sink refused, for that sink. False if there is no such."""
+        self._running()
+        there = await self.store.resolve(sink, position, delivered=False)
+        self._look_for_requests(sink)
+        return there
+
+    def health(self) -> Health:
+        """Whether records can be kept and are delivered: for the health check of your bot.
+
+        It is bad when the store fails, when a sink will not take anything before somebody changes something, and when
+        there was something to deliver for a minute and nothing was.
+        """
+        return Health(store=self.store.health(), sinks=tuple(courier.health for courier in self._couriers))
 
     async def flush(self, timeout_s: float) -> DrainReport:
         """Wait until everything recorded so far is delivered, at most ``timeout_s`` seconds.
@@ -198,9 +294,11 @@ class CaseAssist:
         deadline = anyio.current_time() + deadline_s
         try:
             with anyio.move_on_after(deadline_s):
-                # An action that was waiting for room in the store can still be recorded meanwhile.
-                while any(courier.progress.pending and not courier.closed for courier in self._couriers):
-                    await self._drain()
+                while self._appending or self._to_deliver():
+                    if self._to_deliver():
+                        await self._drain(standby=False)
+                    else:  # an action that was waiting for room in the store can still be recorded
+                        await self._appended.wait()
         finally:
             close_s = max(deadline - anyio.current_time(), MIN_CLOSE_S)
             for courier in self._couriers:
@@ -208,26 +306,33 @@ class CaseAssist:
             with anyio.move_on_after(close_s + MIN_CLOSE_S, shield=True):
                 for courier in self._couriers:
                     await courier.wait_closed()
-            with anyio.CancelScope(shield=True):
+            with anyio.move_on_after(close_s + MIN_CLOSE_S, shield=True):
                 await self.store.aclose()
         return self.report()
 
-    async def append(self, records: Sequence[Record]) -> None:
+    async def append(self, records: Sequence[Record]) -> Ack:
         """Store records that a session decided, and have them delivered: for those who drive sessions themselves.
 
-        ``records``: 1 to 256 of one session, in sequence. Raises SequenceConflict, StoreFull, AppendUnknown, and
-        NotRunning.
+        ``records``: 1 to 256 of one session, in sequence. Returns the position of the last, and what they survive.
+        Raises SequenceConflict, SessionErased, StoreFull, StoreUnavailable, AppendUnknown, and NotRunning.
         """
         self._appends += 1
         if self._appends % BREATHE_EVERY == 0:
             await anyio.lowlevel.checkpoint()
         self._running()
         position = 0
+        self._appending += 1
         try:
-            position = await self.store.append(records, timeout_s=self.append_timeout_s)
+            ack = await self.store.append(records, timeout_s=self.append_timeout_s)
+            position = ack.position
+            return ack
         finally:  # cut off while writing, it may be stored all the same
             for courier in self._couriers:
                 courier.notify(position)
+            self._appending -= 1
+            if not self._open:
+                self._appended.set()
+                self._appended = anyio.Event()
 
     async def load(self, session_id: str) -> Sequence[Record]:
         """Return the records of a session as the store has them, oldest first. Raises NotRunning."""
@@ -239,14 +344,28 @@ class CaseAssist:
         with anyio.CancelScope(shield=True):
             await courier.run()
 
-    async def _drain(self) -> None:
+    def _to_deliver(self) -> bool:
+        """Whether there is something to deliver that nobody else does."""
+        return any(
+            courier.progress.pending and not courier.closed and not courier.standby for courier in self._couriers
+        )
+
+    async def _drain(self, *, standby: bool = True) -> None:
         async with anyio.create_task_group() as tasks:
             for courier in self._couriers:
-                tasks.start_soon(courier.drain)
+                if standby or not courier.standby:
+                    tasks.start_soon(courier.drain)
+
+    def _look_for_requests(self, sink: str) -> None:
+        for courier in self._couriers:
+            if courier.sink.name == sink:
+                courier.look_for_requests()
 
     def _running(self) -> None:
         if not self._open:
             raise NotRunning
+        if self._pid != os.getpid():
+            raise Forked
 
 
 def _only_one_of(group: BaseExceptionGroup[BaseException]) -> BaseException:

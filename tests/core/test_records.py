@@ -26,6 +26,7 @@ from caseassist.core.records import (
     encode,
     encode_lines,
     schema,
+    with_ticket,
 )
 from caseassist.core.session import Session
 
@@ -446,3 +447,37 @@ def test_a_record_made_here_is_of_this_version() -> None:
         ticket=Ticket(subject="GC110"),
         context=session_in("started").context,
     )
+
+
+# Another ticket
+
+
+KEPT = (
+    b'{"v":2,"sessionId":"a1","seq":0,"time":"2026-11-20T12:00:00Z","event":{"action":"ticket_reopen","why":"w"},'
+    b'"ticket":{"subject":"canary","assignee":"canary","custom":{"a":1}},"context":{},'
+    b'"extra":{"big":123456789012345678901234567890,"n":1.50,"text": "\\u00e9"}}'
+)
+
+
+def test_a_plain_record_gets_another_ticket() -> None:
+    changed = with_ticket(RECORD, Ticket(subject="other"))
+    assert changed == msgspec.structs.replace(RECORD, ticket=Ticket(subject="other"))
+    event = TicketFieldUpdate(field_name="category")
+    assert with_ticket(RECORD, RECORD.ticket, event=event) == msgspec.structs.replace(RECORD, event=event)
+
+
+def test_the_line_of_a_kept_record_is_written_anew_and_all_but_the_ticket_stays() -> None:
+    changed = with_ticket(decode(KEPT), Ticket(custom={"a": 1}))
+    assert isinstance(changed, KeptRecord)
+    assert changed.ticket == Ticket(custom={"a": 1})
+    assert b"canary" not in changed.line
+    before, after = KEPT.partition(b'"ticket":')[0], KEPT.partition(b'"context":')[2]
+    assert changed.line == before + b'"ticket":{"custom":{"a":1}},"context":' + after
+    assert decode(encode(changed)) == changed
+
+
+def test_a_record_that_was_kept_for_its_ticket_is_a_plain_one_without_it() -> None:
+    line = LINE.replace(b'"ticket":{', b'"ticket":{"assignee":"canary",')
+    record = decode(line)
+    assert isinstance(record, KeptRecord)
+    assert type(with_ticket(record, Ticket())) is Record

@@ -1,17 +1,19 @@
 """The store in memory: the promises of a store, its bounds, and what it forgets."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 import anyio
 import anyio.lowlevel
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.fakes import LONG_S, identities, idle, outcome, records_of, until
+from tests.fakes import AT, LONG_S, identities, idle, outcome, records_of, until
 
-from caseassist.core.errors import SequenceConflict, StoreFull
+from caseassist.core.erasure import erased
+from caseassist.core.errors import PositionConflict, SequenceConflict, SessionErased, StoreFull
 from caseassist.core.records import Record, encode
-from caseassist.stores.base import check_batch
+from caseassist.stores.base import Quarantined, SinkState, check_batch
 from caseassist.stores.memory import MemoryStore, WhenFull
 
 A = records_of("a", 9)
@@ -22,7 +24,7 @@ ENDED_B = records_of("b", 3, ended=True)
 
 
 def append(store: MemoryStore, *records: Record) -> int:
-    return outcome(store.append(records, timeout_s=0.0))
+    return outcome(store.append(records, timeout_s=0.0)).position
 
 
 def read(store: MemoryStore, after: int = 0, limit: int = 1000) -> list[tuple[int, str, int]]:
@@ -36,7 +38,21 @@ def loaded(store: MemoryStore, session_id: str) -> list[Record]:
 
 def register(store: MemoryStore, *sinks: str) -> None:
     for sink in sinks:
-        outcome(store.position(sink))
+        outcome(store.state(sink))
+
+
+async def commit(store: MemoryStore, sink: str, position: int) -> None:
+    """Settle everything up to a position, from wherever the sink stands."""
+    after = (await store.state(sink)).position
+    await store.commit(sink, after=after, position=max(after, position))
+
+
+def aside(position: int, record: Record) -> Quarantined:
+    return Quarantined(position=position, record=record, reason="it was refused", status=400, at=AT)
+
+
+def aside_at(store: MemoryStore, sink: str = "sink") -> list[int]:
+    return [entry.position for entry in outcome(store.quarantined(sink))]
 
 
 # --- What every store promises --------------------------------------------------------------------------------------
@@ -120,12 +136,21 @@ def test_as_many_records_as_allowed_are_appended_at_once() -> None:
 
 def test_positions_of_a_sink_never_go_back() -> None:
     store = MemoryStore()
-    assert outcome(store.position("sink")) == 0
     append(store, *A[:5])
-    outcome(store.commit("sink", 4))
-    outcome(store.commit("sink", 2))
-    assert outcome(store.position("sink")) == 4
-    assert outcome(store.position("other")) == 0
+    outcome(store.commit("sink", after=0, position=4))
+    with pytest.raises(ValueError, match="positions go up"):
+        outcome(store.commit("sink", after=4, position=2))
+    with pytest.raises(PositionConflict):
+        outcome(store.commit("sink", after=0, position=2))
+    assert outcome(store.state("sink")).position == 4
+    assert outcome(store.state("other")).position == 0
+
+
+def test_what_was_dropped_lies_between_two_positions() -> None:
+    store = MemoryStore()
+    append(store, *A[:5])
+    with pytest.raises(ValueError, match="between"):
+        outcome(store.commit("sink", after=0, position=0, dropped={"store_full": 1}))
 
 
 async def test_closing_is_repeatable_and_leaves_the_records() -> None:
@@ -143,10 +168,10 @@ def test_what_one_sink_has_settled_stays_for_the_other() -> None:
     store = MemoryStore()
     register(store, "fast", "slow")
     append(store, *A[:4])
-    outcome(store.commit("fast", 4))
-    outcome(store.commit("slow", 1))
+    outcome(commit(store, "fast", 4))
+    outcome(commit(store, "slow", 1))
     assert [position for position, _, _ in read(store, after=1)] == [2, 3, 4]
-    outcome(store.commit("slow", 4))
+    outcome(commit(store, "slow", 4))
     assert read(store, after=0) == []
 
 
@@ -157,9 +182,9 @@ def test_a_sink_that_comes_late_has_its_turn_with_all_that_is_kept() -> None:
     register(store, "early")
     assert [position for position, _, _ in read(store)] == [1, 2]
     append(store, B[0])
-    outcome(store.commit("early", 3))
+    outcome(commit(store, "early", 3))
     assert read(store) == []
-    outcome(store.commit("late", 0))
+    outcome(commit(store, "late", 0))
     assert read(store) == [(1, "a", 0), (2, "a", 1), (3, "b", 0)]
 
 
@@ -195,7 +220,7 @@ def test_a_full_store_rejects_at_once_and_stays_as_it_was(bounds: dict[str, int]
     with pytest.raises(StoreFull):
         append(store, A[3])
     assert loaded(store, "a") == A[:3]
-    outcome(store.commit("sink", 3))
+    outcome(commit(store, "sink", 3))
     assert append(store, B[0]) == 4
 
 
@@ -216,10 +241,10 @@ def test_sessions_that_ended_are_forgotten_first_in_the_order_of_their_end() -> 
     append(store, *ENDED_A[:2])
     append(store, *ENDED_B)
     append(store, ENDED_A[2])
-    outcome(store.commit("sink", 7))
+    outcome(commit(store, "sink", 7))
     append(store, C[1])
     assert (loaded(store, "b"), loaded(store, "a"), loaded(store, "c")) == ([], ENDED_A, C[:2])
-    outcome(store.commit("sink", 8))
+    outcome(commit(store, "sink", 8))
     append(store, *C[2:5])
     assert (loaded(store, "a"), loaded(store, "c")) == ([], C[:5])
 
@@ -230,7 +255,7 @@ def test_sessions_that_nobody_ends_do_not_fill_the_store_for_ever() -> None:
     append(store, *A[:2])
     append(store, *B[:2])
     append_again = A[2]
-    outcome(store.commit("sink", 4))
+    outcome(commit(store, "sink", 4))
     append(store, C[0])  # "a" was idle the longest
     assert (loaded(store, "a"), loaded(store, "b"), loaded(store, "c")) == ([], B[:2], C[:1])
     assert append(store, append_again) == 6  # who has a handle on it goes on
@@ -242,10 +267,10 @@ def test_what_is_not_settled_everywhere_is_not_forgotten() -> None:
     store = MemoryStore(max_records=3, when_full="reject")
     register(store, "fast", "slow")
     append(store, *ENDED_A)
-    outcome(store.commit("fast", 3))
+    outcome(commit(store, "fast", 3))
     with pytest.raises(StoreFull):
         append(store, B[0])
-    outcome(store.commit("slow", 3))
+    outcome(commit(store, "slow", 3))
     assert append(store, B[0]) == 4
 
 
@@ -299,7 +324,7 @@ def test_dropping_takes_what_is_settled_of_the_session_as_well() -> None:
     store = MemoryStore(max_records=4, when_full="drop_oldest")
     register(store, "sink")
     append(store, *A[:4])
-    outcome(store.commit("sink", 2))
+    outcome(commit(store, "sink", 2))
     append(store, B[0])
     assert read(store, after=2) == [(4, "a", 3), (5, "b", 0)]
     assert len(store) == 2
@@ -310,11 +335,202 @@ def test_dropping_never_refuses() -> None:
     append(store, *A[:2])
     append(store, *B[:2])  # without a sink nothing waits for delivery: "a" is forgotten
     register(store, "sink")
-    outcome(store.commit("sink", 4))
+    outcome(commit(store, "sink", 4))
     append(store, *C[:2])
     for n in range(20):
         append(store, *records_of(f"s{n}", 2))
     assert len(store) == 2
+
+
+# --- Quarantine -----------------------------------------------------------------------------------------------------
+
+
+def in_quarantine(
+    *positions: int, sinks: str = "x", when_full: WhenFull = "reject", bounds: Mapping[str, int] = {}
+) -> MemoryStore:
+    """A store with the 3 records of a session that has ended, some of them in quarantine, all settled."""
+    store = MemoryStore(when_full=when_full, **{"max_records": 3, **bounds})
+    register(store, *sinks)
+    append(store, *ENDED_A)
+    for sink in sinks:
+        entries = [aside(position, ENDED_A[position - 1]) for position in positions]
+        outcome(store.commit(sink, after=0, position=3, quarantined=entries))
+    return store
+
+
+@pytest.mark.parametrize("sinks", ["x", "xy"])
+@pytest.mark.parametrize("bounds", [{}, {"max_records": 9, "max_bytes": size_of(ENDED_A)}], ids=["records", "bytes"])
+def test_what_is_in_quarantine_takes_its_room_once_and_is_not_forgotten(sinks: str, bounds: dict[str, int]) -> None:
+    store = in_quarantine(2, sinks=sinks, bounds=bounds)
+    assert len(store) == 3
+    append(store, B[0])
+    assert len(store) == 2
+    assert loaded(store, "a") == []
+    with pytest.raises(StoreFull):
+        append(store, *C[:3])
+    assert [aside_at(store, sink) for sink in sinks] == [[2]] * len(sinks)
+
+
+def test_what_is_resolved_makes_room() -> None:
+    store = in_quarantine(1, 2, 3)
+    with pytest.raises(StoreFull):
+        append(store, B[0])
+    assert (len(store), loaded(store, "a")) == (3, [])  # the rest of the session was of no use
+    assert outcome(store.resolve("x", 2, delivered=False))
+    assert (len(store), append(store, B[0])) == (2, 4)
+
+
+async def test_an_append_waits_for_what_is_resolved() -> None:
+    store = in_quarantine(1, 2, 3, when_full="wait")
+    positions: list[int] = []
+
+    async def appending() -> None:
+        positions.append((await store.append(B[:1], timeout_s=LONG_S)).position)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(appending)
+        await idle()
+        assert positions == []
+        await store.resolve("x", 1, delivered=True)
+    assert positions == [4]
+
+
+def test_what_is_in_quarantine_is_dropped_last_and_counted_as_removed() -> None:
+    store = in_quarantine(1, 2, 3, sinks="xy", when_full="drop_oldest")
+    outcome(store.resolve("x", 1, delivered=True))
+    append(store, *B[:2])  # 1 and 2 are in its way
+    assert [aside_at(store, "x"), aside_at(store, "y")] == [[3], [3]]
+    assert outcome(store.state("x")) == SinkState(position=3, quarantined=1, dropped={"removed": 1})
+    assert outcome(store.state("y")) == SinkState(position=3, quarantined=1, dropped={"removed": 2})
+    append(store, *B[2:4])  # what waits for delivery goes first
+    assert [aside_at(store, "x"), aside_at(store, "y"), len(store)] == [[3], [3], 3]
+    append(store, *C[:3])
+    assert [aside_at(store, "x"), aside_at(store, "y"), len(store)] == [[], [], 3]
+
+
+def test_a_record_that_was_dropped_while_a_sink_refused_it_is_kept_in_quarantine() -> None:
+    store = MemoryStore(max_records=3, when_full="drop_oldest")
+    register(store, "sink")
+    append(store, *A[:3])
+    append(store, *B[:2])
+    assert len(store) == 3
+    outcome(store.commit("sink", after=0, position=1, quarantined=[aside(1, A[0])]))
+    assert (len(store), aside_at(store)) == (4, [1])
+    append(store, B[2])
+    assert (len(store), aside_at(store)) == (3, [1])
+    outcome(store.resolve("sink", 1, delivered=True))
+    assert len(store) == 2
+
+
+def test_a_record_in_quarantine_stays_when_it_is_dropped_from_the_middle_of_its_session() -> None:
+    store = MemoryStore(max_records=4, when_full="drop_oldest")
+    register(store, "sink")
+    append(store, *A[:4])
+    outcome(store.commit("sink", after=0, position=0, quarantined=[aside(2, A[1])]))
+    append(store, *B[:2])
+    assert (aside_at(store), len(store)) == ([2], 4)
+    assert read(store) == [(4, "a", 3), (5, "b", 0), (6, "b", 1)]
+
+
+def test_a_record_that_was_dropped_and_then_refused_again_is_in_quarantine_and_not_dropped() -> None:
+    store = MemoryStore()
+    append(store, *A[:3])
+    outcome(store.commit("sink", after=0, position=0, quarantined=[aside(2, A[1])]))
+    outcome(store.resolve("sink", 2, delivered=False))
+    outcome(store.commit("sink", after=0, position=3, quarantined=[aside(2, A[1])]))  # another run did not know
+    assert outcome(store.state("sink")).dropped == {"operator": 1}
+    assert aside_at(store) == [2]
+
+
+# --- Erasing --------------------------------------------------------------------------------------------------------
+
+
+def test_an_erased_session_takes_less_room() -> None:
+    store = MemoryStore(max_bytes=size_of(A), when_full="reject")
+    register(store, "sink")
+    append(store, *A)
+    with pytest.raises(StoreFull):
+        append(store, B[0])
+    outcome(store.erase(session_id="a"))
+    assert append(store, B[0]) == 10
+    assert store._bytes == size_of(loaded(store, "a")) + size_of(B[:1])
+    outcome(commit(store, "sink", 10))
+    append(store, *C[:8])
+    assert store._bytes == sum(size_of(loaded(store, session_id)) for session_id in "abc")
+
+
+def test_what_is_read_of_an_erased_session_is_erased() -> None:
+    store = MemoryStore()
+    register(store, "sink")
+    append(store, *A[:2])
+    append(store, B[0])
+    outcome(store.erase(session_id="a"))
+    assert list(outcome(store.read(0, 9))) == [(1, erased(A[0])), (2, erased(A[1])), (3, B[0])]
+
+
+def test_a_forgotten_session_stays_erased() -> None:
+    store = in_quarantine(2)
+    outcome(store.erase(session_id="a"))
+    append(store, *B[:3])
+    assert loaded(store, "a") == []
+    with pytest.raises(SessionErased):
+        append(store, *records_of("a", 4)[3:])
+
+
+@pytest.mark.parametrize(
+    "whose", [{"session_id": "a"}, {"client_id": A[0].context.client_id}], ids=["session", "client"]
+)
+def test_what_is_in_quarantine_of_a_forgotten_session_is_erased(whose: dict[str, str]) -> None:
+    store = in_quarantine(2)
+    append(store, *records_of("b", 2))
+    outcome(store.erase(session_id="b"))
+    assert (aside_at(store, "x"), loaded(store, "a")) == ([2], [])
+    assert list(outcome(store.erase(**whose))) == ["a"]
+    assert (aside_at(store, "x"), outcome(store.state("x")).dropped) == ([], {"erased": 1})
+    outcome(store.commit("x", after=3, position=3, quarantined=[aside(3, ENDED_A[2])]))
+    assert aside_at(store, "x") == []
+    with pytest.raises(SessionErased):
+        append(store, *records_of("a", 4)[3:])
+
+
+async def test_who_waits_for_room_learns_that_the_session_was_erased() -> None:
+    store = MemoryStore(max_records=3)
+    register(store, "sink")
+    append(store, *A[:3])
+    caught: list[SessionErased] = []
+
+    async def appending() -> None:
+        try:
+            await store.append(A[3:5], timeout_s=LONG_S)
+        except SessionErased as error:
+            caught.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(appending)
+        await idle()
+        await store.erase(session_id="a")
+    assert [error.session_id for error in caught] == ["a"]
+
+
+# --- Whose it is ----------------------------------------------------------------------------------------------------
+
+
+def test_a_session_without_its_beginning_is_not_idle_as_it_cannot_be_resumed() -> None:
+    store = MemoryStore(max_records=3, when_full="drop_oldest")
+    register(store, "sink")
+    append(store, *A[:3])
+    append(store, B[0])
+    assert list(outcome(store.idle(AT + timedelta(days=1), 9))) == ["b"]
+
+
+def test_one_store_serves_one_owner_after_the_other() -> None:
+    store = MemoryStore()
+    assert outcome(store.claim("sink"))
+    assert not outcome(store.claim("sink"))
+    outcome(store.aclose())
+    outcome(store.open())
+    assert outcome(store.claim("sink"))
+    assert not store.shared
 
 
 # --- Waiting for room -----------------------------------------------------------------------------------------------
@@ -322,7 +538,7 @@ def test_dropping_never_refuses() -> None:
 
 async def full_store(**options: int) -> MemoryStore:
     store = MemoryStore(**({"max_records": 3} | options))  # type: ignore[arg-type]
-    await store.position("sink")
+    await store.state("sink")
     await store.append(ENDED_A, timeout_s=0.0)
     return store
 
@@ -332,15 +548,15 @@ async def test_an_append_waits_for_room() -> None:
     positions: list[int] = []
 
     async def appending() -> None:
-        positions.append(await store.append(B[:2], timeout_s=LONG_S))
+        positions.append((await store.append(B[:2], timeout_s=LONG_S)).position)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(appending)
         await idle()
-        await store.commit("sink", 2)  # of no use: the session is forgotten as a whole
+        await commit(store, "sink", 2)  # of no use: the session is forgotten as a whole
         await idle()
         assert positions == []
-        await store.commit("sink", 3)
+        await commit(store, "sink", 3)
     assert positions == [5]
 
 
@@ -350,8 +566,8 @@ async def test_an_append_waits_no_longer_than_it_may(timeout_s: float) -> None:
     with anyio.fail_after(LONG_S), pytest.raises(StoreFull):
         await store.append(B[:1], timeout_s=timeout_s)
     assert len(store) == 3
-    await store.commit("sink", 3)
-    assert await store.append(B[:1], timeout_s=0.0) == 4
+    await commit(store, "sink", 3)
+    assert (await store.append(B[:1], timeout_s=0.0)).position == 4
 
 
 async def test_who_waits_for_room_is_served_in_the_order_of_coming() -> None:
@@ -366,20 +582,20 @@ async def test_who_waits_for_room_is_served_in_the_order_of_coming() -> None:
         for n, count in enumerate((2, 2, 1, 1)):  # the last would fit beside the first
             tasks.start_soon(appending, f"w{n}", count)
             await idle()
-        await store.commit("sink", 3)
+        await commit(store, "sink", 3)
         await until(lambda: "w0" in stored)
         tasks.start_soon(appending, "newcomer", 1)
         await idle()
         assert stored == ["w0"]
         for _ in range(5):
-            await store.commit("sink", await store.last_position())
+            await commit(store, "sink", await store.last_position())
             await idle()
     assert stored == ["w0", "w1", "w2", "w3", "newcomer"]
 
 
 async def test_who_gives_up_waiting_lets_the_next_one_have_the_room() -> None:
     store = await full_store()
-    await store.commit("sink", 2)
+    await commit(store, "sink", 2)
     scope = anyio.CancelScope()
     positions: list[int] = []
 
@@ -388,7 +604,7 @@ async def test_who_gives_up_waiting_lets_the_next_one_have_the_room() -> None:
             await store.append(records_of("w0", 3), timeout_s=LONG_S)
 
     async def waiting() -> None:
-        positions.append(await store.append(B[:1], timeout_s=LONG_S))
+        positions.append((await store.append(B[:1], timeout_s=LONG_S)).position)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(giving_up)
@@ -398,7 +614,7 @@ async def test_who_gives_up_waiting_lets_the_next_one_have_the_room() -> None:
         scope.cancel()
         await idle()
         assert positions == []
-        await store.commit("sink", 3)
+        await commit(store, "sink", 3)
     assert positions == [4]
     assert list(await store.load("w0")) == []
 
@@ -408,13 +624,13 @@ async def test_records_that_somebody_else_stored_meanwhile_are_not_stored_again(
     positions: list[int] = []
 
     async def appending() -> None:
-        positions.append(await store.append(B[:1], timeout_s=LONG_S))
+        positions.append((await store.append(B[:1], timeout_s=LONG_S)).position)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(appending)
         tasks.start_soon(appending)
         await idle()
-        await store.commit("sink", 3)
+        await commit(store, "sink", 3)
     assert positions == [4, 4]
     assert len(store) == 1
 
@@ -434,7 +650,7 @@ async def test_a_place_that_somebody_else_took_meanwhile_is_a_conflict() -> None
         await idle()
         tasks.start_soon(appending, records_of("b", 3, ended=True))
         await idle()
-        await store.commit("sink", 3)
+        await commit(store, "sink", 3)
     assert [conflict.found for conflict in conflicts] == [3]
     assert list(await store.load("b")) == B[:3]
 
@@ -444,7 +660,7 @@ async def test_an_own_record_that_turns_up_while_waiting_needs_no_room() -> None
     positions: list[int] = []
 
     async def appending() -> None:
-        positions.append(await store.append(B[:3], timeout_s=LONG_S))
+        positions.append((await store.append(B[:3], timeout_s=LONG_S)).position)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(appending)
@@ -452,7 +668,7 @@ async def test_an_own_record_that_turns_up_while_waiting_needs_no_room() -> None
         store.max_records = 6  # as if by another way in
         store._append(B[:3], 1)
         store.max_records = 3
-        await store.commit("sink", 0)
+        await commit(store, "sink", 0)
     assert positions == [6]
 
 
@@ -530,7 +746,7 @@ def test_the_store_does_what_the_model_does(
 ) -> None:
     store, model = MemoryStore(max_records=max_records, when_full=when_full), Model(max_records, when_full)
     for sink in sinks:
-        model.positions[sink] = outcome(store.position(sink))
+        model.positions[sink] = outcome(store.state(sink)).position
     for step, name, amount, count in steps:
         if step == "append":
             begin = max(model.next_seq.get(name, 0) + (0, -1, 1, -2)[amount], 0)
@@ -546,7 +762,7 @@ def test_the_store_does_what_the_model_does(
             assert answer == model.append(records)
         elif name in sinks:
             position = min(amount, model.last)
-            outcome(store.commit(name, position))
+            outcome(commit(store, name, position))
             model.positions[name] = max(position, model.positions[name])
         assert len(store) == len(model.kept) <= max_records
         for session_id in SESSIONS:

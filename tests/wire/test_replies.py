@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caseassist.wire.http import Reply
+from caseassist.wire.http import Origin, Reply, Request
 from caseassist.wire.replies import MAX_RETRY_AFTER_S, judge, retry_after_s
+from caseassist.wire.secret import Secret
 
 DATE = "Fri, 20 Nov 2026 12:00:00 GMT"
 
@@ -112,3 +113,24 @@ def test_the_reason_does_not_echo_what_a_server_echoes() -> None:
     body = json.dumps({"message": "token xx12 for jo@example.com", "type": "Bad", "body": {"subject": "private"}})
     reason = judge(Reply(status=400, body=body.encode())).reason
     assert reason == "HTTP 400 Bad Request (Bad)"
+
+
+@pytest.mark.parametrize(
+    ("kind", "shown"),
+    [
+        ("BadEvent", " (BadEvent)"),
+        ("xxTokenOfOurs", " (…)"),
+        ("TokenOfOurs", " (…)"),
+        ("Unknown_XXTOKENOFOURS", " (Unknown_…)"),
+        ("JoDoe", ""),
+        ("JODOE", ""),
+        ("UnknownJohannaDoe", ""),
+        ("Johann", ""),
+    ],
+)
+def test_the_reason_does_not_name_a_type_that_repeats_what_was_sent(kind: str, shown: str) -> None:
+    sent = Request(origin=Origin("https", "host", 443), path="/", body=b'{"subject":"jodoe, JohannaDoe"}')
+    reply = Reply(status=400, body=json.dumps({"type": kind}).encode())
+    verdict = judge(reply, request=sent, token=Secret("xxTokenOfOurs"))
+    assert verdict.reason == "HTTP 400 Bad Request" + shown
+    assert judge(reply, token=Secret("unlike")).reason == f"HTTP 400 Bad Request ({kind})"

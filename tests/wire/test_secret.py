@@ -5,6 +5,7 @@ import json
 import pickle
 import traceback
 
+import msgspec
 import pytest
 
 from caseassist.wire.secret import Secret
@@ -49,3 +50,46 @@ def test_what_could_break_out_of_a_header_is_refused_without_an_echo(value: str)
         Secret(value)
     shown = "".join(traceback.format_exception_only(refused.value))
     assert not value.strip() or value not in shown
+
+
+@pytest.mark.parametrize("value", [b"token", 5, None, ["token"]])
+def test_a_token_is_text(value: object) -> None:
+    with pytest.raises(TypeError, match="a token is a str or a Secret"):
+        Secret(value)  # type: ignore[arg-type]
+
+
+def test_what_looks_into_an_object_finds_nothing() -> None:
+    secret = Secret(TOKEN)
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        secret.__getstate__()
+    with pytest.raises(TypeError):
+        msgspec.json.encode({"token": secret})
+    with pytest.raises(TypeError) as refused:
+        format(secret, ">40")
+    assert TOKEN not in str(refused.value)
+
+
+def test_comparing_tells_nothing() -> None:
+    others: list[object] = [Secret(TOKEN), TOKEN]
+    assert Secret(TOKEN) not in others
+    assert len({Secret(TOKEN), Secret(TOKEN)}) == 2
+
+
+@pytest.mark.parametrize(
+    ("token", "text", "scrubbed"),
+    [
+        (TOKEN, TOKEN, "…"),
+        (TOKEN, f"before {TOKEN} after {TOKEN}", "before … after …"),
+        (TOKEN, f"before {TOKEN.upper()}", "before …"),
+        (TOKEN, "begins with xx123456", "begins with …"),
+        (TOKEN, "ends with 90ab", "ends with 90ab"),
+        (TOKEN, "ends with 7890ab.", "ends with …."),
+        (TOKEN, "nothing of it", "nothing of it"),
+        (TOKEN, "", ""),
+        (TOKEN, f"İ {TOKEN}", "…"),
+        (TOKEN, "İ nothing", "İ nothing"),
+        ("abc", "xABCabc, ab", "x…, ab"),
+    ],
+)
+def test_a_token_is_scrubbed_from_text(token: str, text: str, scrubbed: str) -> None:
+    assert Secret(token).scrub(text) == scrubbed

@@ -29,6 +29,7 @@ __all__ = [
     "encode",
     "encode_lines",
     "schema",
+    "with_ticket",
 ]
 
 VERSION = 1
@@ -129,6 +130,21 @@ def schema() -> dict[str, Any]:
     for action in unknown["properties"]["action"]["enum"]:
         del event["discriminator"]["mapping"][action]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | record
+
+
+def with_ticket(record: Record, ticket: Ticket, *, event: AnyEvent | None = None) -> Record:
+    """Return the record with another ticket, and with another event if one is given.
+
+    The line of a :class:`KeptRecord` is written anew with them: what this version does not know of its ticket, and of
+    an event that is given, is gone. Everything else in it stays as it was read, byte for byte.
+    """
+    if not isinstance(record, KeptRecord):
+        return msgspec.structs.replace(record, ticket=ticket, event=record.event if event is None else event)
+    members = msgspec.json.decode(record.line, type=dict[str, msgspec.Raw])
+    members["ticket"] = msgspec.Raw(_encoder.encode(ticket))
+    if event is not None:
+        members["event"] = msgspec.Raw(_encoder.encode(event))
+    return decode(_encoder.encode(members))
 
 
 def _decode_other(line: bytes, where: str, version: int, upcasters: Mapping[int, Upcaster]) -> Record:

@@ -1,11 +1,14 @@
 """What a sink is: where records are delivered."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from caseassist.core.records import Record
 
-__all__ = ["Sink"]
+__all__ = ["OnRefused", "Sink"]
+
+OnRefused: TypeAlias = Literal["continue", "hold"]
+"""What becomes of the records of a session after one that was refused."""
 
 
 class Sink(Protocol):
@@ -16,7 +19,8 @@ class Sink(Protocol):
     * It returns when all the records are taken. What that means (written, synced, answered) is the sink's to say.
     * It raises SinkUnavailable when it can take nothing at the moment. The courier waits and calls again with the
       records that are left.
-    * It raises SinkRefused when it will never take one record. The courier puts that one aside and goes on after it.
+    * It raises SinkRefused when it will never take one record. The courier puts that one into quarantine and goes on
+      after it (see ``on_refused``).
     * Both say in ``delivered`` how many records of the call were taken before.
     * Any other exception is a mistake in the sink. It is logged and treated like SinkUnavailable: nothing is lost.
       KeyboardInterrupt, SystemExit and cancellation pass.
@@ -36,6 +40,10 @@ class Sink(Protocol):
     sessions_at_once: int = 1
     """1: one call at a time, with records of all sessions in the order of the store. More: so many calls at a time,
     each with the records of one session, and never two of the same session."""
+
+    on_refused: OnRefused = "continue"
+    """``continue``: the session goes on without the refused record. ``hold``: what follows in the session is put aside,
+    too, until an operator has sent or dropped all that is put aside of it."""
 
     async def open(self) -> None:
         """Called once before the first delivery, in the event loop that delivers. Raise what stops the start.

@@ -63,6 +63,8 @@ class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
     """The HTTP status, where there is one."""
     at: datetime
     """When it was put aside."""
+    requested: bool = False
+    """An operator wants it to be sent again."""
 
 
 class SinkState(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,10 +204,31 @@ class Store(Protocol):
         ...
 
     async def quarantined(
-        self, sink: str, *, session_id: str | None = None, after: int = 0, limit: int = 1000
+        self,
+        sink: str,
+        *,
+        session_id: str | None = None,
+        requested: bool = False,
+        after: int = 0,
+        limit: int = 1000,
     ) -> Sequence[Quarantined]:
-        """Return up to ``limit`` records that were put aside for a sink, of one session or of all, whose position is
-        greater than ``after``, in order."""
+        """Return up to ``limit`` records that were put aside for a sink and whose position is greater than ``after``,
+        in order: of one session or of all, and with ``requested`` only those that an operator wants to be sent again.
+        """
+        ...
+
+    async def request_resend(self, sink: str, *, session_id: str | None = None, position: int | None = None) -> int:
+        """Have records sent again that were put aside for a sink: all, those of a session, or the one at a position.
+
+        Whoever delivers to the sink does it, now or later. Returns how many records are requested by this call.
+        """
+        ...
+
+    async def put_back(self, sink: str, entry: Quarantined) -> bool:
+        """Replace what is kept of a record in quarantine: it was refused again.
+
+        Returns False if it was not there, which changes nothing.
+        """
         ...
 
     async def resolve(self, sink: str, position: int, *, delivered: bool) -> bool:

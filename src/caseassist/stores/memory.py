@@ -1,18 +1,23 @@
 """The store in memory: for tests, demos, and bots that may lose what they had when they are stopped."""
 
-from bisect import bisect_right
-from collections import OrderedDict, deque
-from collections.abc import Sequence
-from itertools import islice
+import os
+from bisect import bisect_left, bisect_right, insort
+from collections import Counter, OrderedDict, deque
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from heapq import nsmallest
+from itertools import chain, islice
 from operator import itemgetter
 from typing import Literal, TypeAlias
 
 import anyio
+from msgspec.structs import replace
 
-from caseassist.core.errors import SequenceConflict, StoreFull
+from caseassist.core.erasure import erased
+from caseassist.core.errors import Forked, PositionConflict, SequenceConflict, SessionErased, StoreFull
 from caseassist.core.events import TicketCancel, TicketCreate
 from caseassist.core.records import Record, encode
-from caseassist.stores.base import Durability, Store, Stored, check_batch
+from caseassist.stores.base import Ack, Durability, Quarantined, SinkState, Store, Stored, check_batch
 
 __all__ = ["MemoryStore", "WhenFull"]
 
@@ -24,15 +29,58 @@ MAX_PLACES = 10_000
 """Of so many forgotten sessions it is remembered where they stand, so that whoever has a handle on one can go on."""
 
 
+class _Forks:
+    """How often this process was forked from one that had a store: asking for its id each time costs more."""
+
+    count = 0
+    _watched = False
+
+    @classmethod
+    def watch(cls) -> None:
+        if not cls._watched and hasattr(os, "register_at_fork"):  # Windows does not fork
+            os.register_at_fork(after_in_child=cls._add)
+            cls._watched = True
+
+    @classmethod
+    def _add(cls) -> None:
+        cls.count += 1
+
+
 class _Kept:
     """What is kept of one session: its latest records, one at least."""
 
-    __slots__ = ("bytes", "next_seq", "stored")
+    __slots__ = ("bytes", "erased", "next_seq", "stored")
 
     def __init__(self) -> None:
         self.stored: deque[Stored] = deque()
         self.next_seq = 0
         self.bytes = 0
+        self.erased = False
+
+
+class _Held:
+    """A record that is in quarantine: for how many sinks, and its size in bytes."""
+
+    __slots__ = ("bytes", "sinks")
+
+    def __init__(self, size: int) -> None:
+        self.sinks = 0
+        self.bytes = size
+
+
+class _Aside:
+    """What did not get delivered to one sink."""
+
+    __slots__ = ("ahead", "dropped", "entries", "positions")
+
+    def __init__(self) -> None:
+        self.entries: dict[int, Quarantined] = {}
+        self.positions: list[int] = []
+        """Those of the entries, in order."""
+        self.dropped: Counter[str] = Counter()
+        self.ahead: dict[int, str] = {}
+        """Why what was taken out of quarantine beyond the sink's position will not be delivered: it counts as dropped
+        when the sink has come past it."""
 
 
 class MemoryStore(Store):
@@ -45,9 +93,14 @@ class MemoryStore(Store):
 
     * ``wait``: an append waits for room, first come, first served, up to its own deadline, then raises StoreFull;
     * ``reject``: it raises StoreFull at once;
-    * ``drop_oldest``: the oldest record that is not settled yet is dropped; sinks that had not read it count it.
+    * ``drop_oldest``: the oldest record that is not settled yet is dropped; sinks that had not read it count it. If
+      there is none, the oldest one in quarantine is dropped, and counted as ``removed``.
 
-    A sink is known from the first time that its position is asked for, and has its turn with all that is kept then.
+    Quarantined records count towards the bounds. They are kept until they are resolved, whatever happens to the rest of
+    their session.
+
+    A sink is known from the first time that its state is asked for, and has its turn with all that is kept then. What
+    is settled by all of them can be loaded, and not read any more.
     """
 
     def __init__(
@@ -64,17 +117,24 @@ class MemoryStore(Store):
         """The one that was appended to last comes last."""
         self._ended: OrderedDict[str, None] = OrderedDict()
         """Those of them that have ended, in that order."""
-        self._places: OrderedDict[str, int] = OrderedDict()
-        """The next sequence numbers of sessions that were forgotten."""
+        self._places: OrderedDict[str, int | None] = OrderedDict()
+        """The next sequence numbers of sessions that were forgotten, None for those that were erased."""
         self._log: deque[Stored] = deque()
         """What is not settled by all sinks yet. Empty while there are none."""
         self._positions: dict[str, int] = {}
+        self._asides: dict[str, _Aside] = {}
+        """Of the sinks that did not get everything delivered."""
+        self._held: dict[int, _Held] = {}
+        """What is in quarantine, by position."""
+        self._claims: set[str] = set()
         self._last = 0
         self._records = 0
         self._bytes = 0
         self._turn = anyio.Lock(fast_acquire=True)
         """Held by the append that has waited for room the longest."""
         self._room = anyio.Event()
+        _Forks.watch()
+        self._forks = _Forks.count
 
     @property
     def durability(self) -> Durability:
@@ -84,56 +144,198 @@ class MemoryStore(Store):
         """How many records are kept."""
         return self._records
 
-    async def append(self, records: Sequence[Record], *, timeout_s: float) -> int:
+    async def open(self) -> None:
+        """There is nothing to make ready."""
+        self._check_process()
+
+    async def append(self, records: Sequence[Record], *, timeout_s: float) -> Ack:
+        self._check_process()
         check_batch(records)
         position = self._position_if_stored(records)
         if position is not None:
-            return position
+            return Ack(position, "memory")
         size = sum(len(encode(record)) for record in records)
         if len(records) > self.max_records or size > self.max_bytes:
             raise StoreFull(f"it can hold {self.max_records} records, {self.max_bytes} bytes")
         if not self._turn.locked() and self._make_room(len(records), size):
-            return self._append(records, size)
+            return Ack(self._append(records, size), "memory")
         if self.when_full == "wait":
             with anyio.move_on_after(timeout_s):
                 async with self._turn:
                     while (position := self._position_if_stored(records)) is None:  # somebody may have, while we waited
                         if self._make_room(len(records), size):
-                            return self._append(records, size)
+                            return Ack(self._append(records, size), "memory")
                         self._room = anyio.Event()
                         await self._room.wait()
-                    return position
+                    return Ack(position, "memory")
         raise StoreFull(f"{self._records} records, {self._bytes} bytes")
 
     async def load(self, session_id: str) -> Sequence[Record]:
+        self._check_process()
         kept = self._sessions.get(session_id)
         if kept is None or kept.stored[0][1].seq != 0:
             return ()
         return [record for _, record in kept.stored]
 
     async def read(self, after: int, limit: int) -> Sequence[Stored]:
+        self._check_process()
         first = bisect_right(self._log, after, key=_position_of)
         return [self._log[index] for index in range(first, min(first + limit, len(self._log)))]
 
     async def last_position(self) -> int:
+        self._check_process()
         return self._log[-1][0] if self._log else 0
 
-    async def position(self, sink: str) -> int:
-        if sink not in self._positions:
-            self._positions[sink] = 0
-            kept = (stored for kept in self._sessions.values() for stored in kept.stored)
-            self._log = deque(sorted(kept, key=_position_of))
-        return self._positions[sink]
+    async def idle(self, before: datetime, limit: int) -> Sequence[str]:
+        self._check_process()
+        found = (
+            (kept.stored[0][0], session_id)
+            for session_id, kept in self._sessions.items()
+            if kept.stored[0][1].seq == 0 and not kept.erased and _is_idle(kept.stored[-1][1], before)
+        )
+        return [session_id for _, session_id in nsmallest(limit, found)]
 
-    async def commit(self, sink: str, position: int) -> None:
-        self._positions[sink] = max(position, await self.position(sink))
+    async def erase(self, *, session_id: str | None = None, client_id: str | None = None) -> Sequence[str]:
+        self._check_process()
+        if (session_id is None) == (client_id is None):
+            raise ValueError("give either the session_id or the client_id of what is to be erased")
+        in_quarantine = (entry.record for aside in self._asides.values() for entry in aside.entries.values())
+        if session_id is not None:
+            known = session_id in self._sessions or session_id in self._places
+            known = known or any(record.session_id == session_id for record in in_quarantine)
+            found = {session_id} if known else set[str]()
+        else:
+            kept = (record for kept in self._sessions.values() for _, record in kept.stored)
+            found = {
+                record.session_id for record in chain(kept, in_quarantine) if record.context.client_id == client_id
+            }
+        if found:
+            self._erase(found)
+        return sorted(found)
+
+    async def claim(self, sink: str) -> bool:
+        self._check_process()
+        if sink in self._claims:
+            return False
+        self._claims.add(sink)
+        return True
+
+    async def release(self, sink: str) -> None:
+        self._check_process()
+        self._claims.discard(sink)
+
+    async def sinks(self) -> Sequence[str]:
+        self._check_process()
+        return sorted(self._positions)
+
+    async def state(self, sink: str) -> SinkState:
+        self._check_process()
+        position = self._position(sink)
+        aside = self._asides.get(sink)
+        if aside is None:
+            return SinkState(position=position)
+        return SinkState(
+            position=position,
+            quarantined=len(aside.positions),
+            quarantined_ahead=len(aside.positions) - bisect_right(aside.positions, position),
+            dropped=dict(aside.dropped),
+        )
+
+    async def commit(
+        self,
+        sink: str,
+        *,
+        after: int,
+        position: int,
+        dropped: Mapping[str, int] | None = None,
+        quarantined: Sequence[Quarantined] = (),
+    ) -> None:
+        self._check_process()
+        if position < after or (position == after and dropped):
+            raise ValueError("positions go up, and what was dropped lies between the old one and the new")
+        stands_at = self._position(sink)
+        if stands_at != after:
+            if stands_at == position:
+                return
+            raise PositionConflict(sink, expected=after, found=stands_at)
+        self._positions[sink] = position
+        aside = self._asides.get(sink)
+        if aside is None and (dropped or quarantined):
+            aside = self._asides[sink] = _Aside()
+        if aside is not None:
+            aside.dropped.update(dropped)
+            for passed in [ahead for ahead in aside.ahead if ahead <= position]:
+                aside.dropped[aside.ahead.pop(passed)] += 1
+            for entry in quarantined:
+                self._put_aside(sink, aside, entry)
         settled = self._settled()
         while self._log and self._log[0][0] <= settled:
             self._log.popleft()
         self._room.set()
 
+    async def quarantined(
+        self,
+        sink: str,
+        *,
+        session_id: str | None = None,
+        requested: bool = False,
+        after: int = 0,
+        limit: int = 1000,
+    ) -> Sequence[Quarantined]:
+        self._check_process()
+        aside = self._asides.get(sink)
+        if aside is None:
+            return ()
+        positions = islice(aside.positions, bisect_right(aside.positions, after), None)
+        entries = (aside.entries[position] for position in positions)
+        found = (e for e in entries if (session_id is None or e.record.session_id == session_id))
+        return list(islice((entry for entry in found if entry.requested or not requested), limit))
+
+    async def request_resend(self, sink: str, *, session_id: str | None = None, position: int | None = None) -> int:
+        self._check_process()
+        aside = self._asides.get(sink)
+        found = [
+            entry
+            for entry in (() if aside is None else aside.entries.values())
+            if session_id in (None, entry.record.session_id) and position in (None, entry.position)
+        ]
+        for entry in found:
+            assert aside is not None
+            aside.entries[entry.position] = replace(entry, requested=True)
+        return len(found)
+
+    async def put_back(self, sink: str, entry: Quarantined) -> bool:
+        self._check_process()
+        aside = self._asides.get(sink)
+        if aside is None or entry.position not in aside.entries:
+            return False
+        aside.entries[entry.position] = entry
+        return True
+
+    async def resolve(self, sink: str, position: int, *, delivered: bool) -> bool:
+        self._check_process()
+        aside = self._asides.get(sink)
+        if aside is None or position not in aside.entries:
+            return False
+        self._take_out(sink, aside, position, None if delivered else "operator")
+        self._room.set()
+        return True
+
     async def aclose(self) -> None:
-        """There is nothing to release: what is kept stays readable."""
+        """Release all claims. What is kept stays readable."""
+        self._check_process()
+        self._claims.clear()
+
+    def _check_process(self) -> None:
+        if self._forks != _Forks.count:
+            raise Forked
+
+    def _position(self, sink: str) -> int:
+        if sink not in self._positions:
+            self._positions[sink] = 0
+            kept = (stored for kept in self._sessions.values() for stored in kept.stored)
+            self._log = deque(sorted(kept, key=_position_of))
+        return self._positions[sink]
 
     def _settled(self) -> int:
         return min(self._positions.values(), default=self._last)
@@ -141,11 +343,13 @@ class MemoryStore(Store):
     def _position_if_stored(self, records: Sequence[Record]) -> int | None:
         """The position of the last record, if these very records are stored already.
 
-        Raises SequenceConflict if others are in their place, or may have been.
+        Raises SequenceConflict if others are in their place, or may have been, and SessionErased.
         """
         first = records[0]
         kept = self._sessions.get(first.session_id)
         next_seq = self._places.get(first.session_id, 0) if kept is None else kept.next_seq
+        if next_seq is None or (kept is not None and kept.erased):
+            raise SessionErased(first.session_id)
         if first.seq == next_seq:
             return None
         if kept is not None and kept.stored[0][1].seq <= first.seq < next_seq:
@@ -177,13 +381,79 @@ class MemoryStore(Store):
             self._ended[session_id] = None
         return self._last
 
+    def _erase(self, session_ids: set[str]) -> None:
+        replaced: dict[int, Stored] = {}
+        for session_id in session_ids:
+            for sink, aside in self._asides.items():
+                positions = [p for p in aside.positions if aside.entries[p].record.session_id == session_id]
+                for position in positions:
+                    self._take_out(sink, aside, position, "erased")
+            kept = self._sessions.get(session_id)
+            if kept is None:
+                self._remember(session_id, None)
+                continue
+            kept.erased = True
+            kept.stored = deque((position, erased(record)) for position, record in kept.stored)
+            size = sum(len(encode(record)) for _, record in kept.stored)
+            self._bytes += size - kept.bytes
+            kept.bytes = size
+            replaced.update((stored[0], stored) for stored in kept.stored)
+        self._log = deque(replaced.get(stored[0], stored) for stored in self._log)
+        self._room.set()
+
+    def _put_aside(self, sink: str, aside: _Aside, entry: Quarantined) -> None:
+        position, session_id = entry.position, entry.record.session_id
+        kept = self._sessions.get(session_id)
+        if self._places.get(session_id, 0) is None or (kept is not None and kept.erased):  # while it was on its way
+            self._drop(sink, aside, position, "erased")
+            return
+        if position not in aside.entries:
+            insort(aside.positions, position)
+            held = self._held.get(position)
+            if held is None:
+                held = self._held[position] = _Held(len(encode(entry.record)))
+                if not self._keeps(session_id, position):
+                    self._records += 1
+                    self._bytes += held.bytes
+            held.sinks += 1
+        aside.ahead.pop(position, None)
+        aside.entries[position] = entry
+
+    def _take_out(self, sink: str, aside: _Aside, position: int, dropped: str | None) -> None:
+        """Take an entry out of quarantine. ``dropped``: why it will not be delivered, None if it was."""
+        entry = aside.entries.pop(position)
+        del aside.positions[bisect_left(aside.positions, position)]
+        if dropped is not None:
+            self._drop(sink, aside, position, dropped)
+        held = self._held[position]
+        held.sinks -= 1
+        if not held.sinks:
+            del self._held[position]
+            if not self._keeps(entry.record.session_id, position):
+                self._records -= 1
+                self._bytes -= held.bytes
+
+    def _drop(self, sink: str, aside: _Aside, position: int, reason: str) -> None:
+        if position > self._positions[sink]:
+            aside.ahead[position] = reason
+        else:
+            aside.dropped[reason] += 1
+
+    def _keeps(self, session_id: str, position: int) -> bool:
+        """Whether a record is kept with its session."""
+        kept = self._sessions.get(session_id)
+        return kept is not None and kept.stored[0][0] <= position
+
     def _make_room(self, records: int, size: int) -> bool:
         while self._records + records > self.max_records or self._bytes + size > self.max_bytes:
             if self._forget_settled():
                 continue
             if self.when_full != "drop_oldest":
                 return False
-            self._drop_oldest()
+            if self._log:
+                self._drop_oldest()
+            else:
+                self._drop_oldest_aside()
         return True
 
     def _forget_settled(self) -> bool:
@@ -204,7 +474,20 @@ class MemoryStore(Store):
         self._ended.pop(session_id, None)
         self._records -= len(kept.stored)
         self._bytes -= kept.bytes
-        self._places[session_id] = kept.next_seq
+        if self._held:
+            for position, _ in kept.stored:
+                self._hold(position)
+        self._remember(session_id, None if kept.erased else kept.next_seq)
+
+    def _hold(self, position: int) -> None:
+        """Go on counting a record that is not kept with its session any more, if it is in quarantine."""
+        held = self._held.get(position)
+        if held is not None:
+            self._records += 1
+            self._bytes += held.bytes
+
+    def _remember(self, session_id: str, next_seq: int | None) -> None:
+        self._places[session_id] = next_seq
         if len(self._places) > MAX_PLACES:
             self._places.popitem(last=False)
 
@@ -215,7 +498,21 @@ class MemoryStore(Store):
             self._forget(dropped.session_id)
             return
         while kept.stored[0][0] <= position:  # what is settled of the session is of no use without this one
-            size = len(encode(kept.stored.popleft()[1]))
+            gone, record = kept.stored.popleft()
+            size = len(encode(record))
             kept.bytes -= size
             self._bytes -= size
             self._records -= 1
+            self._hold(gone)
+
+    def _drop_oldest_aside(self) -> None:
+        sink = min((name for name, aside in self._asides.items() if aside.positions), key=self._oldest_aside)
+        aside = self._asides[sink]
+        self._take_out(sink, aside, aside.positions[0], "removed")
+
+    def _oldest_aside(self, sink: str) -> int:
+        return self._asides[sink].positions[0]
+
+
+def _is_idle(latest: Record, before: datetime) -> bool:
+    return latest.time < before and not isinstance(latest.event, TicketCreate | TicketCancel)

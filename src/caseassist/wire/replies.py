@@ -7,7 +7,8 @@ from typing import Literal
 
 import msgspec
 
-from caseassist.wire.http import Reply
+from caseassist.wire.http import Reply, Request
+from caseassist.wire.secret import Secret
 
 __all__ = ["MAX_RETRY_AFTER_S", "Verdict", "judge", "retry_after_s"]
 
@@ -16,6 +17,8 @@ MAX_RETRY_AFTER_S = 3600.0
 
 RETRIED = frozenset({408, 425, 429})
 _TYPE = re.compile("[A-Za-z][A-Za-z0-9_]{0,63}")
+_ECHO = 6
+"""So many characters in a row that were sent are an echo."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -28,21 +31,25 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     outcome: Literal["accepted", "later", "paused", "refused"]
     status: int
     reason: str
-    """For people: the status, and the type of error that the service names."""
+    """For people: the status, and the type of error that the service names. Holds nothing of what was sent."""
     retry_after_s: float | None = None
     """Seconds that the service asked for, 0 to 3600."""
 
 
-def judge(reply: Reply) -> Verdict:
-    """Return what a reply means, by its status: what a 2xx says in its body does not matter."""
+def judge(reply: Reply, *, request: Request | None = None, token: Secret | None = None) -> Verdict:
+    """Return what a reply means, by its status: what a 2xx says in its body does not matter.
+
+    ``request``, ``token``: what was sent, to be kept out of the reason: servers echo what they do not like.
+    """
     status = reply.status
+    reason = _reason(reply, request, token)
     if 200 <= status < 300:
-        return Verdict(outcome="accepted", status=status, reason=_reason(reply))
+        return Verdict(outcome="accepted", status=status, reason=reason)
     if status in RETRIED or status >= 500:
-        return Verdict(outcome="later", status=status, reason=_reason(reply), retry_after_s=retry_after_s(reply))
+        return Verdict(outcome="later", status=status, reason=reason, retry_after_s=retry_after_s(reply))
     if status < 400 or status in (401, 403, 407):
-        return Verdict(outcome="paused", status=status, reason=_reason(reply))
-    return Verdict(outcome="refused", status=status, reason=_reason(reply))
+        return Verdict(outcome="paused", status=status, reason=reason)
+    return Verdict(outcome="refused", status=status, reason=reason)
 
 
 def retry_after_s(reply: Reply) -> float | None:
@@ -61,7 +68,7 @@ def retry_after_s(reply: Reply) -> float | None:
         return None
 
 
-def _reason(reply: Reply) -> str:
+def _reason(reply: Reply, request: Request | None, token: Secret | None) -> str:
     """The status in words. The body stays out of it, for servers echo tokens and tickets; the error's type may come."""
     try:
         phrase = f"HTTP {reply.status} {HTTPStatus(reply.status).phrase}"
@@ -73,7 +80,16 @@ def _reason(reply: Reply) -> str:
         kind = msgspec.json.decode(reply.body, type=_Error).type
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         kind = ""
-    return f"{phrase} ({kind})" if _TYPE.fullmatch(kind) else phrase
+    if not _TYPE.fullmatch(kind) or (request is not None and _is_echo(kind, request.body)):
+        return phrase
+    return f"{phrase} ({kind if token is None else token.scrub(kind)})"
+
+
+def _is_echo(kind: str, body: bytes) -> bool:
+    """Whether a type of error repeats what was sent: it could be a name that stood in the ticket."""
+    small, sent = kind.lower().encode(), body.lower()
+    run = min(_ECHO, len(small))
+    return any(small[start : start + run] in sent for start in range(len(small) - run + 1))
 
 
 class _Error(msgspec.Struct):

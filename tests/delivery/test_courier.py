@@ -1,17 +1,14 @@
-"""The courier and its parts."""
+"""The courier at work."""
 
 import asyncio
 import random
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from itertools import pairwise
+from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from tests.cancelling import cut_off
 from tests.fakes import (
     LONG_S,
@@ -29,98 +26,15 @@ from tests.fakes import (
 
 from caseassist.core.errors import SinkRefused, SinkUnavailable
 from caseassist.core.records import Record
-from caseassist.delivery import (
-    AHEAD_WINDOWS,
-    HURRIED_DELAY_S,
-    MAX_ASKED_S,
-    MAX_DELAY_S,
-    Courier,
-    Queue,
-    retry_delay_s,
-)
-from caseassist.stores.base import Store, Stored
+from caseassist.delivery.courier import HURRIED_DELAY_S, Courier
+from caseassist.delivery.pacing import MAX_ASKED_S
+from caseassist.delivery.queue import AHEAD_WINDOWS
+from caseassist.stores.base import Quarantined, Store, Stored
 from caseassist.stores.memory import MemoryStore
 
-# --- Pure parts -----------------------------------------------------------------------------------------------------
 
-
-@pytest.mark.parametrize(("attempt", "bound"), [(1, 0.5), (2, 1.0), (3, 2.0), (7, 32.0), (8, 60.0), (1000, 60.0)])
-def test_pauses_are_spread_below_a_bound_that_doubles_up_to_a_minute(attempt: int, bound: float) -> None:
-    rng = random.Random(7)
-    delays = [retry_delay_s(attempt, None, rng=rng) for _ in range(500)]
-    assert 0 <= min(delays) < 0.1 * bound
-    assert 0.9 * bound < max(delays) <= bound <= MAX_DELAY_S
-
-
-@pytest.mark.parametrize(("asked", "floor"), [(7.0, 7.0), (0.0, 0.0), (-5.0, 0.0), (1e99, MAX_ASKED_S)])
-def test_what_the_other_side_asks_for_is_the_floor_up_to_an_hour(asked: float, floor: float) -> None:
-    rng = random.Random(7)
-    delays = [retry_delay_s(1, asked, rng=rng) for _ in range(200)]
-    assert floor <= min(delays)
-    assert max(delays) <= max(floor * 1.1, 0.5)
-
-
-@given(
-    st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 4)), max_size=12),
-    st.integers(1, 3),
-    st.booleans(),
-    st.lists(st.tuples(st.sampled_from(["put", "take", "settle"]), st.integers(0, 5)), max_size=80),
-)
-@settings(deadline=None, max_examples=300, derandomize=True)
-def test_a_queue_hands_everything_out_once_in_order_and_knows_how_far_it_is_settled(
-    lots: list[tuple[str, int]], batch_records: int, by_session: bool, steps: list[tuple[str, int]]
-) -> None:
-    seqs = dict.fromkeys("abc", 0)
-    waiting: deque[tuple[int, Record]] = deque()
-    position = 0
-    for name, count in lots:
-        for record in records_of(name, seqs[name] + count)[seqs[name] :]:
-            position += 1 + (position % 5 == 4)  # now and then a position is missing
-            waiting.append((position, record))
-        seqs[name] += count
-    everything = list(waiting)
-    queue = Queue(0, batch_records=batch_records, by_session=by_session, window=6)
-    out: list[list[tuple[int, Record]]] = []
-    settled: list[tuple[int, Record]] = []
-
-    def check() -> None:
-        done = {item[0] for item in settled}
-        known = [item[0] for item in everything if item[0] <= queue.read]
-        open_ = [at for at in known if at not in done]
-        assert queue.position == (max([0, *(at for at in known if at < open_[0])]) if open_ else queue.read)
-        assert queue.size == len(open_) - sum(map(len, out))
-        sessions = [{record.session_id for _, record in batch} for batch in out]
-        if by_session:
-            assert all(len(names) == 1 for names in sessions)
-            assert len(set().union(*sessions)) == len(sessions)
-        else:
-            assert len(out) <= 1
-
-    finish = [("put", 99), *[("take", 0), ("settle", 99)] * 200]
-    for step, amount in [*steps, *finish]:
-        if step == "put":
-            queue.put([waiting.popleft() for _ in range(min(amount, len(waiting)))])
-        elif step == "take" and (batch := queue.take()):
-            assert len(batch) <= batch_records
-            out.append(batch)
-        elif step == "settle" and out:
-            batch = out.pop(0)
-            settled += batch[:amount]
-            queue.settle(batch, min(amount, len(batch)))
-        check()
-    while waiting:
-        queue.put([waiting.popleft()])
-        while batch := queue.take():
-            settled += batch
-            queue.settle(batch, len(batch))
-    assert sorted(settled, key=lambda item: item[0]) == everything
-    for name in "abc":
-        own = [record.seq for _, record in settled if record.session_id == name]
-        assert own == sorted(own)
-    assert queue.skipped == sum(b - a - 1 for a, b in pairwise([0, *(place for place, _ in everything)]))
-
-
-# --- The courier ----------------------------------------------------------------------------------------------------
+async def position_of(store: Store, sink: str = "scripted") -> int:
+    return (await store.state(sink)).position
 
 
 class Run:
@@ -135,7 +49,7 @@ class Run:
 
     async def append(self) -> None:
         for records in self.records:
-            self.courier.notify(await self.store.append(records, timeout_s=0))
+            self.courier.notify((await self.store.append(records, timeout_s=0)).position)
 
     async def to_the_end(self) -> "Run":
         with anyio.fail_after(LONG_S):
@@ -160,7 +74,7 @@ async def test_everything_is_delivered_once_and_in_order(at_once: int, batch: in
     run.check_all_taken_in_order()
     progress = run.courier.progress
     assert (progress.accepted, progress.delivered, progress.pending, progress.dropped) == (45, 45, 0, {})
-    assert await run.store.position("scripted") == 45
+    assert await position_of(run.store) == 45
     assert (run.sink.opened, run.sink.closed) == (1, 1)
     assert run.pauses.seconds == []
 
@@ -204,7 +118,7 @@ async def test_a_refused_record_is_put_aside_and_those_around_it_are_delivered(d
     refused = run.records[0][max(0, min(delivered, 2))]
     assert run.sink.taken == [record for record in run.records[0] if record != refused]
     progress = run.courier.progress
-    assert (progress.delivered, progress.pending, progress.dropped) == (2, 0, {"refused": 1})
+    assert (progress.delivered, progress.pending, progress.quarantined, progress.dropped) == (2, 0, 1, {})
 
 
 async def test_while_a_sink_is_away_one_call_a_pause_is_all_it_gets() -> None:
@@ -257,7 +171,7 @@ async def test_a_hanging_session_holds_up_only_itself() -> None:
             await run.append()
             await until(lambda: len(run.sink.taken) == 15)
             assert run.courier.progress.pending == 3
-            assert await run.store.position("scripted") == 0
+            assert await position_of(run.store) == 0
             gate.opened.set()
             await run.courier.drain()
             run.courier.stop()
@@ -272,11 +186,11 @@ async def test_a_second_courier_goes_on_where_the_first_one_stopped() -> None:
         await courier.open()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(courier.run)
-            courier.notify(await store.append(records, timeout_s=0))
+            courier.notify((await store.append(records, timeout_s=0)).position)
             await courier.drain()
             courier.stop()
         assert sink.taken == records
-        assert courier.progress.accepted == 3
+    assert courier.progress.accepted == courier.progress.delivered == 6
 
 
 async def test_a_sink_that_does_not_open_is_closed_and_says_why() -> None:
@@ -300,18 +214,18 @@ async def test_a_store_that_fails_for_a_while_holds_delivery_up_and_no_more(capl
                 raise OSError("CANARY")
             return await super().read(after, limit)
 
-        async def commit(self, sink: str, position: int) -> None:
+        async def commit(self, sink: str, **what: Any) -> None:
             if self.failures == 0:
                 self.failures = -1
                 raise OSError("CANARY")
-            await super().commit(sink, position)
+            await super().commit(sink, **what)
 
     run = Run(sessions=2)
     run.store = Shaky()
     run.courier = Courier(run.store, run.sink, rng=random.Random(7), sleep=run.pauses)
     await run.to_the_end()
     run.check_all_taken_in_order()
-    assert "held up by the store" in caplog.text
+    assert "held up" in caplog.text
     assert "CANARY" not in caplog.text
 
 
@@ -351,7 +265,8 @@ async def test_stopped_at_every_moment_what_is_delivered_and_pending_is_what_was
         progress = run.courier.progress
         assert progress.accepted == 12
         assert progress.delivered == len(run.sink.taken) == len(set(identities(run.sink.taken)))
-        assert progress.pending == 12 - progress.delivered - sum(progress.dropped.values())
+        assert progress.pending == 12 - progress.delivered - progress.quarantined
+        assert progress.quarantined == len(await run.store.quarantined("scripted"))
         await idle()
 
 
@@ -372,7 +287,7 @@ async def at_work(store: Store, sink: ScriptedSink, pauses: Pauses) -> AsyncIter
 
 async def append(store: Store, courier: Courier, *sessions: list[Record]) -> None:
     for records in sessions:
-        courier.notify(await store.append(records, timeout_s=0))
+        courier.notify((await store.append(records, timeout_s=0)).position)
 
 
 def by_session(acts: dict[str, list[Act]]) -> Callable[[Sequence[Record]], Awaitable[None]]:
@@ -562,7 +477,7 @@ async def test_records_that_the_store_dropped_are_counted() -> None:
         await courier.drain()
         books = courier.progress
     assert (books.accepted, books.delivered, books.pending) == (9, 4, 0)
-    assert books.dropped == {"store_full": 5}
+    assert books.dropped == {"removed": 5}
     assert identities(sink.taken) == [("s0", 0), ("s6", 0), ("s7", 0), ("s8", 0)]
 
 
@@ -575,7 +490,7 @@ async def test_delivery_does_not_run_far_ahead_of_a_record_that_does_not_get_thr
             await idle()
         limit = AHEAD_WINDOWS * 4
         assert limit - 8 <= len(sink.taken) <= limit
-        assert await store.position("scripted") == 0
+        assert await position_of(store) == 0
         gate.opened.set()
         await courier.drain()
     assert len(sink.taken) == 601
@@ -583,7 +498,7 @@ async def test_delivery_does_not_run_far_ahead_of_a_record_that_does_not_get_thr
 
 async def test_all_that_waits_in_the_store_is_known_from_the_start() -> None:
     store = MemoryStore()
-    await store.position("scripted")
+    await store.state("scripted")
     for n in range(30):
         await store.append(records_of(f"s{n}", 1), timeout_s=0)
     sink = ScriptedSink(batch_records=1)
@@ -599,10 +514,10 @@ async def test_a_position_that_could_not_be_committed_is_committed_at_the_end(ca
     class Failing(MemoryStore):
         fails = True
 
-        async def commit(self, sink: str, position: int) -> None:
+        async def commit(self, sink: str, **what: Any) -> None:
             if self.fails:
                 raise OSError("CANARY")
-            await super().commit(sink, position)
+            await super().commit(sink, **what)
 
     store, sink = Failing(), ScriptedSink()
     async with at_work(store, sink, Pauses()) as courier:
@@ -610,10 +525,10 @@ async def test_a_position_that_could_not_be_committed_is_committed_at_the_end(ca
             await append(store, courier, records_of(f"s{n}", 1))
             await courier.drain()
             await idle()
-        assert await store.position("scripted") == 0
+        assert await position_of(store) == 0
         store.fails = False
-    assert await store.position("scripted") == 3
-    assert caplog.text.count("held up by the store") == 1
+    assert await position_of(store) == 3
+    assert caplog.text.count("held up") == 1
     assert "CANARY" not in caplog.text
 
 
@@ -680,3 +595,318 @@ async def test_a_courier_that_was_never_opened_has_nothing_to_close() -> None:
     courier.stop()
     await courier.aclose()
     assert sink.closed == 0
+
+
+# --- What is put aside ----------------------------------------------------------------------------------------------
+
+
+def aside(entries: Sequence[Quarantined]) -> list[tuple[str, int, str, int | None]]:
+    return [(entry.record.session_id, entry.record.seq, entry.reason, entry.status) for entry in entries]
+
+
+HELD = "held behind a record of its session that was refused"
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+async def test_a_refused_record_is_kept_with_its_reason(at_once: int) -> None:
+    run = await Run(SinkRefused("HTTP 400", status=400, delivered=1), sessions=2, at_once=at_once).to_the_end()
+    assert aside(await run.store.quarantined("scripted")) == [("s0", 1, "HTTP 400", 400)]
+    state = await run.store.state("scripted")
+    assert (state.position, state.quarantined, state.quarantined_ahead, state.delivered) == (6, 1, 0, 5)
+    assert run.courier.progress.quarantined == 1
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+async def test_a_held_session_waits_behind_what_was_refused_and_others_go_on(at_once: int) -> None:
+    run = Run(SinkRefused("no", delivered=1), sessions=2, count=3, at_once=at_once, batch=2)
+    run.sink.on_refused = "hold"
+    await run.to_the_end()
+    assert aside(await run.store.quarantined("scripted")) == [("s0", 1, "no", None), ("s0", 2, HELD, None)]
+    assert identities(run.sink.taken) == [("s0", 0), ("s1", 0), ("s1", 1), ("s1", 2)]
+    assert (run.courier.progress.delivered, run.courier.progress.quarantined) == (4, 2)
+
+
+async def test_what_comes_later_in_a_held_session_is_held_and_after_a_restart_too() -> None:
+    store, records = MemoryStore(), records_of("s0", 5)
+    for taken, refuses in ((records[:2], True), (records[2:3], False), (records[3:], False)):
+        sink = ScriptedSink(*[SinkRefused("no", delivered=1)] * refuses)
+        sink.on_refused = "hold"
+        async with at_work(store, sink, Pauses()) as courier:
+            await append(store, courier, taken)
+            await courier.drain()
+    assert aside(await store.quarantined("scripted")) == [
+        ("s0", 1, "no", None), ("s0", 2, HELD, None), ("s0", 3, HELD, None), ("s0", 4, HELD, None)
+    ]  # fmt: skip
+    assert sink.taken == []
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+async def test_what_an_operator_requests_is_sent_again_in_order_and_a_held_session_goes_on(at_once: int) -> None:
+    store, records = MemoryStore(), records_of("s0", 4)
+    sink = ScriptedSink(SinkRefused("no"), sessions_at_once=at_once)
+    sink.on_refused = "hold"
+    async with at_work(store, sink, Pauses()) as courier:
+        await append(store, courier, records[:3])
+        await courier.drain()
+        assert courier.progress.quarantined == 3
+        assert await store.request_resend("scripted", session_id="s0") == 3
+        courier.look_for_requests()
+        await until(lambda: len(sink.taken) == 3)
+        await append(store, courier, records[3:])
+        await courier.drain()
+        await until(lambda: courier.progress.quarantined == 0)
+        assert courier.progress.delivered == 4
+    assert sink.taken == records
+    assert await store.quarantined("scripted") == []
+
+
+async def test_what_is_refused_again_is_put_back_and_nothing_of_a_held_session_overtakes_it() -> None:
+    store, records = MemoryStore(), records_of("s0", 3)
+    sink = ScriptedSink(SinkRefused("no"), SinkRefused("still no", status=422))
+    sink.on_refused = "hold"
+    async with at_work(store, sink, Pauses()) as courier:
+        await append(store, courier, records)
+        await courier.drain()
+        await store.request_resend("scripted")
+        courier.look_for_requests()
+        await until(lambda: len(sink.calls) == 2)
+        await idle()
+        assert aside(await store.quarantined("scripted")) == [
+            ("s0", 0, "still no", 422), ("s0", 1, HELD, None), ("s0", 2, HELD, None)
+        ]  # fmt: skip
+        assert await store.quarantined("scripted", requested=True) == []
+    assert sink.taken == []
+
+
+async def test_without_holding_what_is_refused_again_does_not_keep_others_back() -> None:
+    store = MemoryStore()
+    sink = ScriptedSink(SinkRefused("no"), SinkRefused("no"), SinkRefused("still no"))
+    async with at_work(store, sink, Pauses()) as courier:
+        await append(store, courier, records_of("s0", 2))
+        await courier.drain()
+        assert courier.progress.quarantined == 2
+        await store.request_resend("scripted")
+        courier.look_for_requests()
+        await until(lambda: courier.progress.quarantined == 1)
+        assert aside(await store.quarantined("scripted")) == [("s0", 0, "still no", None)]
+    assert identities(sink.taken) == [("s0", 1)]
+
+
+async def test_a_request_waits_for_a_sink_that_is_away_and_for_calls_on_their_way() -> None:
+    store, pauses, gate = MemoryStore(), Pauses(), Gate()
+    away = SinkUnavailable("down", retry_after_s=7.0)
+    sink = ScriptedSink(SinkRefused("no"), gate, away, sessions_at_once=2)
+    async with at_work(store, sink, pauses) as courier:
+        await append(store, courier, records_of("s0", 1))
+        await courier.drain()
+        await append(store, courier, records_of("s1", 1))
+        await gate.entered.wait()
+        await store.request_resend("scripted")
+        courier.look_for_requests()
+        await idle()
+        assert len(sink.calls) == 2
+        gate.opened.set()
+        await until(lambda: courier.progress.quarantined == 0)
+    assert len(sink.taken) == 2
+    assert max(pauses.seconds) >= 7.0
+
+
+async def test_what_an_operator_drops_is_counted_as_that() -> None:
+    store = MemoryStore()
+    sink = ScriptedSink(SinkRefused("no"))
+    async with at_work(store, sink, Pauses()) as courier:
+        await append(store, courier, records_of("s0", 2))
+        await courier.drain()
+        (entry,) = await store.quarantined("scripted")
+        await store.resolve("scripted", entry.position, delivered=False)
+        courier.look_for_requests()
+        await until(lambda: courier.progress.quarantined == 0)
+        assert courier.progress.dropped == {"operator": 1}
+        assert (courier.progress.delivered, courier.progress.pending) == (1, 0)
+    assert identities(sink.taken) == [("s0", 1)]
+
+
+async def test_what_was_put_aside_ahead_of_the_position_is_not_sent_again_after_a_restart() -> None:
+    store, gate = MemoryStore(), Gate()
+    sink = ScriptedSink(gate, SinkRefused("no"), sessions_at_once=2)
+    async with at_work(store, sink, Pauses()) as courier:
+        await append(store, courier, records_of("s0", 1), records_of("s1", 2))
+        await until(lambda: len(sink.calls) == 3)
+        await idle()
+    state = await store.state("scripted")
+    assert (state.position, state.quarantined, state.quarantined_ahead) == (0, 1, 1)
+    assert courier.progress.delivered == 1
+    sink = ScriptedSink(sessions_at_once=2)
+    async with at_work(store, sink, Pauses()) as courier:
+        assert (courier.progress.accepted, courier.progress.quarantined, courier.progress.pending) == (3, 1, 2)
+        await courier.drain()
+        assert (courier.progress.delivered, courier.progress.quarantined, courier.progress.pending) == (2, 1, 0)
+    assert sorted(identities(sink.taken)) == [("s0", 0), ("s1", 1)]
+
+
+async def test_the_position_is_stored_with_what_was_put_aside_on_the_way_to_it() -> None:
+    class Watched(MemoryStore):
+        commits: list[tuple[int, list[int]]] = []
+
+        async def commit(self, sink: str, **what: Any) -> None:
+            self.commits.append((what["position"], [entry.position for entry in what["quarantined"]]))
+            await super().commit(sink, **what)
+
+    store, sink = Watched(), ScriptedSink(SinkRefused("no", delivered=1))
+    async with at_work(store, sink, Pauses()) as courier:
+        await append(store, courier, records_of("s0", 3))
+        await courier.drain()
+    covered: set[int] = set()
+    for position, entries in store.commits:
+        covered |= set(entries)
+        assert position < 2 or 2 in covered
+
+
+async def test_an_erased_record_is_not_sent_and_counted() -> None:
+    store, gate = MemoryStore(), Gate()
+    sink = ScriptedSink(gate, batch_records=1)
+    async with at_work(store, sink, Pauses()) as courier:
+        await append(store, courier, records_of("s0", 1))
+        await gate.entered.wait()
+        for n in range(1, 20):
+            await append(store, courier, records_of(f"s{n}", 2))
+        await store.erase(session_id="s19")
+        gate.opened.set()
+        await courier.drain()
+        assert courier.progress.dropped == {"erased": 2}
+        assert (courier.progress.delivered, courier.progress.pending) == (37, 0)
+    assert "s19" not in {record.session_id for record in sink.taken}
+
+
+# --- Several couriers of one sink -----------------------------------------------------------------------------------
+
+
+async def test_of_two_couriers_one_delivers_and_the_other_takes_over() -> None:
+    store, pauses = MemoryStore(), Pauses()
+    first, second = ScriptedSink(), ScriptedSink()
+    async with at_work(store, second, pauses) as standby:
+        standby.stop()
+        await standby.wait_closed()
+        async with at_work(store, first, Pauses()) as working, at_work(store, second, pauses) as standby:
+            await append(store, working, records_of("a", 3))
+            assert (working.standby, standby.standby) == (False, True)
+            standby.notify(3)
+            await standby.drain()
+            assert standby.progress == working.progress
+            assert standby.progress.delivered == 3
+            assert standby.health.standby
+            working.stop()
+            await working.wait_closed()
+            await append(store, standby, records_of("b", 2))
+            await standby.drain()
+            assert not standby.standby
+    assert identities(first.taken) == [("a", 0), ("a", 1), ("a", 2)]
+    assert identities(second.taken) == [("b", 0), ("b", 1)]
+
+
+async def test_if_somebody_else_delivers_all_the_same_a_courier_begins_again_where_they_are(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store, sink = MemoryStore(), ScriptedSink()
+    async with at_work(store, sink, Pauses()) as courier:
+        await append(store, courier, records_of("a", 2))
+        await courier.drain()
+        await store.append(records_of("b", 2), timeout_s=0)
+        await store.commit("scripted", after=2, position=4)  # without a claim
+        await append(store, courier, records_of("c", 2))
+        await until(lambda: "somebody else delivers" in caplog.text)
+        await courier.drain()
+        assert (courier.progress.accepted, courier.progress.delivered, courier.progress.pending) == (6, 6, 0)
+    assert [record.session_id for record in sink.taken].count("c") in (2, 4)  # once before, or again after it was seen
+
+
+async def test_a_store_that_fails_does_not_end_a_courier_that_stands_by() -> None:
+    class Shaky(MemoryStore):
+        fails = False
+
+        async def claim(self, sink: str) -> bool:
+            if self.fails:
+                raise OSError
+            return await super().claim(sink)
+
+    store, pauses, sink = Shaky(), Pauses(), ScriptedSink()
+    assert await store.claim("scripted")
+    async with at_work(store, sink, pauses) as courier:
+        store.fails = True
+        await until(lambda: courier.health.problem)
+        store.fails = False
+        await store.release("scripted")
+        await append(store, courier, records_of("a", 1))
+        await courier.drain()
+        assert courier.health.ok
+    assert len(sink.taken) == 1
+
+
+# --- Health ---------------------------------------------------------------------------------------------------------
+
+
+async def test_health_turns_bad_when_there_is_work_and_no_progress_for_a_minute() -> None:
+    now = 1000.0
+    store, gate, sink = MemoryStore(), Gate(), ScriptedSink()
+    sink.script.append(gate)
+    courier = Courier(store, sink, sleep=Pauses(), monotonic=lambda: now)
+    await courier.open()
+    with anyio.fail_after(LONG_S):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(courier.run)
+            now += 500
+            assert (courier.health.ok, courier.health.stalled_s) == (True, 0.0)
+            await append(store, courier, records_of("a", 1))
+            await gate.entered.wait()
+            now += 59
+            assert (courier.health.ok, courier.health.stalled_s) == (True, 59.0)
+            await append(store, courier, records_of("b", 1))
+            now += 1
+            health = courier.health
+            assert (health.ok, health.problem, health.pending) == (False, "nothing was settled for 60 s", 2)
+            gate.opened.set()
+            await courier.drain()
+            assert courier.health.ok
+            courier.stop()
+    assert (courier.health.ok, courier.health.problem) == (False, "it is closed")
+
+
+async def test_health_is_bad_at_once_when_only_a_person_can_help() -> None:
+    store, pauses = MemoryStore(), Pauses(held=True)
+    sink = ScriptedSink(SinkUnavailable("HTTP 503"), SinkUnavailable("HTTP 401", paused=True))
+    async with at_work(store, sink, pauses) as courier:
+        await append(store, courier, records_of("a", 1))
+        await until(lambda: len(pauses.seconds) == 1)
+        assert (courier.health.ok, courier.health.problem) == (True, "HTTP 503")
+        pauses.let_go()
+        await until(lambda: len(pauses.seconds) == 2)
+        assert (courier.health.ok, courier.health.problem) == (False, "HTTP 401")
+        pauses.held = False
+        pauses.let_go()
+        await courier.drain()
+        assert (courier.health.ok, courier.health.problem) == (True, "")
+
+
+async def test_a_sink_that_fails_now_and_then_gets_a_tenth_more_than_what_it_takes() -> None:
+    now = 0.0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        await anyio.lowlevel.checkpoint()
+
+    store, count = MemoryStore(), 2000
+    flaky = random.Random(7)
+    sink = ScriptedSink(*[SinkUnavailable("HTTP 503") if flaky.random() < 0.5 else None for _ in range(3 * count)])
+    sink.batch_records = 1
+    courier = Courier(store, sink, rng=random.Random(7), sleep=sleep, monotonic=lambda: now)
+    await courier.open()
+    with anyio.fail_after(2 * LONG_S):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(courier.run)
+            for n in range(count):
+                await append(store, courier, records_of(f"s{n}", 1))
+            await until(lambda: len(sink.taken) == count)
+            courier.stop()
+    assert len(sink.calls) - count <= 100 + 0.1 * count + now
+    assert len(sink.calls) > 1.8 * count

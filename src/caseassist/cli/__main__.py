@@ -1,0 +1,5 @@
+"""``python -m caseassist.cli``."""
+
+from caseassist.cli import main
+
+main()

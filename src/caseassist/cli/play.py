@@ -1,0 +1,155 @@
+"""``caseassist play``."""
+
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+import anyio.to_thread
+import click
+import msgspec
+
+from caseassist.cli.options import (
+    REFUSED,
+    SINKS,
+    UNDELIVERED,
+    form_option,
+    open_sink,
+    open_store,
+    read_context,
+    run,
+    sink_option,
+    store_option,
+    token_option,
+    usage_errors,
+)
+from caseassist.cli.output import json_line, summarise, undelivered
+from caseassist.core.records import action_name
+from caseassist.delivery.reports import DrainReport
+from caseassist.live import CaseAssist
+from caseassist.script import Answer, Player, Refusal
+
+__all__ = ["MAX_LINE_BYTES", "play"]
+
+MAX_LINE_BYTES = 1024 * 1024
+
+
+@click.command(epilog=SINKS, short_help="Play a script of actions through sessions.")
+@click.argument("script_file", metavar="SCRIPT")
+@sink_option(required=False)
+@store_option(required=False)
+@click.option("--search-hub", metavar="NAME", help="Name of the interface (searchHub, originLevel1).")
+@click.option("--language", metavar="CODE", help="ISO 639-1 code, such as en.")
+@click.option(
+    "--context",
+    "context_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="JSON object with more members of the context, such as userAgent.",
+)
+@token_option
+@click.option(
+    "--drain-timeout",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    metavar="SECONDS",
+    show_default=True,
+    help="How long to wait for delivery at the end.",
+)
+@form_option
+def play(
+    script_file: str,
+    sinks: Sequence[str],
+    store: str,
+    search_hub: str | None,
+    language: str | None,
+    context_file: Path | None,
+    token_env: str,
+    drain_timeout: float,
+    form: str,
+) -> None:
+    """Play a SCRIPT of actions, one JSON object a line, through sessions; `-` reads standard input.
+
+    \b
+    {"session": "a1", "do": "start", "ticket": {"custom": {"plan": "gold"}}}
+    {"session": "a1", "do": "update_field", "fieldName": "subject", "value": "It hums"}
+    {"session": "a1", "do": "solve"}
+
+    Every line is answered, in order and at once; a line that is refused changes nothing, and the rest goes on.
+    With --format json the answers are JSON lines on standard output, for programs that drive sessions through a pipe.
+    With --store sqlite:PATH sessions go on where an earlier run left them, and so does delivery.
+
+    \b
+    Exit status: 0 all accepted and delivered; 1 some lines refused; 2 wrong usage, or input that
+    cannot be read; 3 accepted but not all delivered by the drain timeout.
+    """
+    if form == "json" and "stdout:" in sinks:
+        raise click.UsageError("with --format json standard output holds the answers; use another sink than stdout:")
+    with usage_errors():
+        context = read_context(context_file, search_hub, language)
+        opened = [open_sink(url, token_env) for url in sinks]
+        assist = CaseAssist(context, store=open_store(store), sinks=opened, drain_timeout_s=drain_timeout)
+    with _open_script(script_file) as lines:
+        answers = _show_json if form == "json" else partial(_show_text, to_stderr="stdout:" in sinks)
+        refused, report = run(_play_lines, assist, lines, answers)
+    failed = undelivered(report)
+    if form == "text":
+        summarise(report, to_stderr="stdout:" in sinks)
+    elif failed:
+        click.echo(msgspec.json.encode(report), err=True)
+    sys.exit(UNDELIVERED if failed else REFUSED if refused else 0)
+
+
+@contextmanager
+def _open_script(name: str) -> Generator[BinaryIO]:
+    """The lines of a file, or of standard input for ``-``."""
+    if name == "-":
+        yield sys.stdin.buffer
+        return
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(Path(name).open("rb"))
+        except OSError as error:
+            raise click.UsageError(f"cannot read the script {name}: {error.strerror}") from error
+        yield file
+
+
+async def _play_lines(
+    assist: CaseAssist, lines: BinaryIO, show: Callable[[Answer | Refusal, int], None]
+) -> tuple[int, DrainReport]:
+    """Play all lines. Returns how many were refused, and what became of the records."""
+    async with assist:
+        player = Player(assist)
+        while line := await anyio.to_thread.run_sync(_read_line, lines, abandon_on_cancel=True):
+            show(await player.play(line), player.lines)
+    return player.refused, assist.report()
+
+
+def _read_line(lines: BinaryIO) -> bytes:
+    """The next line, not longer than it may be: what comes after is passed over, and the line is no JSON any more."""
+    try:
+        line = lines.readline(MAX_LINE_BYTES)
+        rest = line
+        while len(rest) == MAX_LINE_BYTES and not rest.endswith(b"\n"):
+            rest = lines.readline(MAX_LINE_BYTES)
+    except OSError as error:
+        raise click.UsageError(f"cannot read the script: {error.strerror}") from error
+    return line
+
+
+def _show_json(answer: Answer | Refusal, number: int) -> None:
+    del number
+    json_line(answer)
+
+
+def _show_text(answer: Answer | Refusal, number: int, *, to_stderr: bool) -> None:
+    """A line for people: accepted ones where the output goes, refused ones always on standard error."""
+    if isinstance(answer, Refusal):
+        text = f"line {number}: refused, nothing recorded: {answer.error.message}"
+        click.secho(text, fg="red", err=True)
+        return
+    name = action_name(answer.event)
+    state = click.style(answer.state, fg="cyan")
+    click.echo(f"{number:>5}  {answer.session}  #{answer.seq:<3} {name:<28} {state}", err=to_stderr)

@@ -1,0 +1,134 @@
+"""``caseassist send``."""
+
+import sys
+import time
+from collections.abc import Sequence
+
+import anyio
+import click
+
+from caseassist.cli.logs import is_store, records_of_file
+from caseassist.cli.options import (
+    REFUSED,
+    SINKS,
+    UNDELIVERED,
+    durable_store,
+    form_option,
+    open_sink,
+    run,
+    sink_option,
+    token_option,
+    usage_errors,
+)
+from caseassist.cli.output import json_line, progress_bar, show_problems, summarise, undelivered
+from caseassist.core.errors import CorruptRecord, SequenceConflict
+from caseassist.core.records import Record
+from caseassist.delivery.reports import DrainReport
+from caseassist.live import CaseAssist
+from caseassist.stores.sqlite import SQLiteStore
+
+__all__ = ["deliver", "patience_option", "send"]
+
+IMPORTED_AT_ONCE = 500
+LOOK_S = 0.1
+
+patience_option = click.option(
+    "--drain-timeout",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    metavar="SECONDS",
+    show_default=True,
+    help="Give up when nothing was delivered for so long.",
+)
+
+
+@click.command(epilog=SINKS, short_help="Deliver a log to sinks; go on where an earlier run stopped.")
+@click.argument("log", metavar="LOG")
+@sink_option(required=True)
+@click.option(
+    "--store",
+    "store",
+    metavar="URL",
+    help="Where to keep how far each sink is, when LOG is no store; sqlite:LOG.db unless given.",
+)
+@token_option
+@patience_option
+@form_option
+def send(log: str, sinks: Sequence[str], store: str | None, token_env: str, drain_timeout: float, form: str) -> None:
+    """Deliver a LOG to sinks, in order within each session.
+
+    LOG is a store, such as sqlite:PATH, or a file of records (JSON lines), or `-` for a pipe. Records of a file are
+    first copied into a store beside it. Interrupt it at any time and start it again: it goes on where it was. What a
+    sink refuses is put aside; see `caseassist quarantine`.
+
+    \b
+    Exit status: 0 all delivered; 1 some lines of LOG could not be read, the rest is delivered;
+    2 wrong usage, or LOG or a sink cannot be opened; 3 not all delivered.
+    """
+    if is_store(log):
+        if store is not None:
+            raise click.UsageError("LOG is a store already; --store is for files and pipes")
+        opened = durable_store(log)
+    elif store is not None:
+        opened = durable_store(store, new=True)
+    elif log == "-":
+        raise click.UsageError("a pipe cannot be read twice: give --store sqlite:PATH to keep what came out of it")
+    else:
+        opened = durable_store(f"sqlite:{log}.db", new=True)
+    with usage_errors():
+        assist = CaseAssist(store=opened, sinks=[open_sink(url, token_env) for url in sinks], drain_timeout_s=0)
+    problems: list[str] = run(_import, log, opened) if not is_store(log) else []
+    report = run(deliver, assist, drain_timeout)
+    if form == "json":
+        json_line({"sinks": report.sinks, "problems": problems})
+    else:
+        summarise(report, to_stderr="stdout:" in sinks)
+    show_problems(problems)
+    sys.exit(UNDELIVERED if undelivered(report) else REFUSED if problems else 0)
+
+
+async def deliver(assist: CaseAssist, patience_s: float) -> DrainReport:
+    """Deliver all there is, with a bar on a terminal, until it is done or nothing moves any more."""
+    async with assist:
+        accepted = sum(sink.accepted for sink in assist.report().sinks)
+        with progress_bar("sending", accepted) as show:
+            moved_at, before = time.monotonic(), -1
+            while not (report := await assist.flush(LOOK_S)).complete:
+                settled = sum(sink.accepted - sink.pending for sink in report.sinks)
+                show(settled)
+                if settled > before:
+                    moved_at, before = time.monotonic(), settled
+                elif time.monotonic() - moved_at >= patience_s:
+                    break
+    return assist.report()
+
+
+async def _import(log: str, store: SQLiteStore) -> list[str]:
+    """Copy the records of a file into a store, those that are not there yet. Returns what could not be read."""
+    problems: list[str] = []
+    async with store:
+        batch: list[Record] = []
+        for where, record in records_of_file(log):
+            if isinstance(record, CorruptRecord):
+                problems.append(str(record))
+                continue
+            batch.append(record)
+            if len(batch) >= IMPORTED_AT_ONCE:
+                problems += await _store(store, batch)
+                batch = []
+                await anyio.lowlevel.checkpoint()
+            del where
+        problems += await _store(store, batch)
+    return problems
+
+
+async def _store(store: SQLiteStore, records: Sequence[Record]) -> list[str]:
+    try:
+        await store.import_records(records)
+    except SequenceConflict:
+        if len(records) == 1:
+            (record,) = records
+            return [f"record {record.seq} of session {record.session_id!r} differs from the one that came before"]
+        half = len(records) // 2
+        return await _store(store, records[:half]) + await _store(store, records[half:])
+    return []

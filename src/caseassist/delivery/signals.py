@@ -1,0 +1,43 @@
+"""How the tasks of a courier wake each other."""
+
+from collections import deque
+
+import anyio
+
+__all__ = ["Bell", "Gong"]
+
+
+class Bell:
+    """Wakes one task. A ring while it is busy is remembered."""
+
+    def __init__(self) -> None:
+        self._rung = anyio.Event()
+
+    async def wait(self) -> None:
+        await self._rung.wait()
+        if self._rung.is_set():
+            self._rung = anyio.Event()
+
+    def ring(self) -> None:
+        self._rung.set()
+
+
+class Gong:
+    """Wakes tasks that wait for something to happen. Nobody else hears it."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[anyio.Event] = deque()
+
+    async def wait(self) -> None:
+        event = anyio.Event()
+        self._waiting.append(event)
+        try:
+            await event.wait()
+        finally:
+            if event in self._waiting:
+                self._waiting.remove(event)
+
+    def strike(self, tasks: int | None = None) -> None:
+        """Wake so many tasks, those that wait the longest; or all."""
+        for _ in range(len(self._waiting) if tasks is None else min(tasks, len(self._waiting))):
+            self._waiting.popleft().set()

@@ -1,0 +1,250 @@
+"""The file of a SQLite store: how it is created, known again and upgraded, and what SQLite's errors mean.
+
+Everything here runs in a thread.
+"""
+
+import os
+import sqlite3
+import stat
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+from typing import Final, Literal, TypeVar
+
+import msgspec
+
+from caseassist.core.errors import StoreError, StoreFull, StoreUnavailable
+
+__all__ = [
+    "APPLICATION_ID",
+    "MIGRATIONS",
+    "OPENING_S",
+    "File",
+    "close",
+    "connect",
+    "create_file",
+    "is_busy",
+    "is_full",
+    "open_claim",
+    "open_file",
+    "store_error",
+    "upgrade",
+]
+
+T = TypeVar("T")
+
+APPLICATION_ID: Final = 0x43415345
+"""``CASE``: SQLite keeps it in the header, so that nobody takes another program's database for a store."""
+
+MIGRATIONS: Sequence[Sequence[str]] = (
+    (
+        # A session is known by a number within the file: the index on (session, seq) stays small, and what is appended
+        # at the same time lies side by side in it. Session ids are random, mostly.
+        """CREATE TABLE sessions (
+            id INTEGER PRIMARY KEY,
+            session_id TEXT NOT NULL UNIQUE,
+            client_id TEXT,             -- NULL: it was erased
+            open INTEGER NOT NULL       -- it has not ended
+        )""",
+        "CREATE INDEX sessions_of_client ON sessions (client_id)",
+        "CREATE INDEX open_sessions ON sessions (id) WHERE open = 1",
+        """CREATE TABLE records (
+            position INTEGER PRIMARY KEY,
+            session INTEGER NOT NULL,
+            seq INTEGER NOT NULL,
+            record BLOB NOT NULL,       -- as a line of JSON
+            UNIQUE (session, seq)
+        )""",
+        """CREATE TABLE sinks (
+            name TEXT PRIMARY KEY,
+            position INTEGER NOT NULL,
+            dropped TEXT NOT NULL       -- how many, by reason, in JSON
+        ) WITHOUT ROWID""",
+        """CREATE TABLE quarantine (
+            sink TEXT NOT NULL,
+            position INTEGER NOT NULL,
+            reason TEXT NOT NULL,
+            status INTEGER,
+            at TEXT NOT NULL,
+            requested INTEGER NOT NULL,
+            gone TEXT,                  -- why it was dropped: it counts when the sink's position passes it
+            PRIMARY KEY (sink, position)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX quarantined_records ON quarantine (position)",
+        "CREATE INDEX gone_ahead ON quarantine (sink, position) WHERE gone IS NOT NULL",
+    ),
+)
+"""What makes a file of each version out of one of the version before, one statement at a time. A file's version is how
+many of these it has seen."""
+
+OPENING_S = 10.0
+"""How long opening waits for other processes that open, create or upgrade the same file."""
+
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+_creating = Lock()
+
+
+class File(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a store is kept, and how."""
+
+    path: Path
+    durability: Literal["disk", "os"]
+
+
+def connect(path: Path, timeout_s: float) -> sqlite3.Connection:
+    """Connect to a database: every connection of a store is made here.
+
+    ``timeout_s``: how long SQLite waits in the thread for another process.
+    """
+    return sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
+
+
+def close(connection: sqlite3.Connection) -> None:
+    """Close a connection. If that fails, there is nothing left to do with it."""
+    with suppress(sqlite3.Error):
+        connection.close()
+
+
+def create_file(path: Path) -> None:
+    """Make sure that there is a plain file, for its owner's eyes only.
+
+    Raises StoreUnavailable if that cannot be.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+    try:
+        # Only a file that nobody else can have opened yet is opened here: when a process closes a file, all its locks
+        # on it are gone, also those that SQLite has taken for another store in this process.
+        with _creating, suppress(FileExistsError):
+            os.close(os.open(path, flags, 0o600))
+        mode = path.lstat().st_mode
+    except OSError as error:
+        raise StoreUnavailable(f"its file cannot be created: {error.strerror}") from None
+    if stat.S_ISLNK(mode):
+        raise StoreUnavailable("its path is a symbolic link: give the path of the file itself")
+    if not stat.S_ISREG(mode):
+        raise StoreUnavailable("its path is a directory or a device: give the path of a file")
+
+
+def open_file(file: File) -> sqlite3.Connection:
+    """Create a store's file if there is none, upgrade an older one, and return a connection to write with.
+
+    Raises StoreUnavailable if it cannot be had, is something else, or is of a newer version.
+    """
+    create_file(file.path)
+    return _patiently(lambda: _open(file))
+
+
+def open_claim(path: Path) -> sqlite3.Connection | None:
+    """Take a lock that other processes respect and that dies with this one. None if somebody else has it.
+
+    It is SQLite's own lock on an empty database: it works on every system where the store does, and a process that is
+    forked does not inherit it.
+    """
+    create_file(path)
+    connection = connect(path, 0)
+    try:
+        connection.execute("BEGIN EXCLUSIVE")
+    except sqlite3.Error as error:
+        connection.close()
+        if is_busy(error):
+            return None
+        raise store_error(error) from error
+    return connection
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether it only means that another process is at work."""
+    return _code(error) in _BUSY
+
+
+def is_full(error: sqlite3.Error) -> bool:
+    """Whether there is no space on the disk."""
+    return _code(error) == sqlite3.SQLITE_FULL
+
+
+def store_error(error: sqlite3.Error) -> StoreError:
+    """Say what an error of SQLite means for the store. SQLite's own words are left out: they may quote data."""
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    if is_full(error):
+        return StoreFull("no space on its disk", remedy="free some; the store goes on by itself")
+    if is_busy(error):
+        return StoreUnavailable(f"another process is writing ({name})")
+    if _code(error) in _DAMAGED:
+        return StoreUnavailable(f"its file is damaged, or no store ({name}): see `caseassist verify`")
+    return StoreUnavailable(f"its file cannot be read or written ({name})")
+
+
+def upgrade(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]]) -> None:
+    """Bring a database to the newest version. Raises StoreUnavailable if it is something else, or newer."""
+    while (version := _version(connection, len(migrations))) < len(migrations):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            if _version(connection, len(migrations)) == version:  # nobody else was faster
+                for statement in migrations[version]:
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                connection.execute(f"PRAGMA user_version = {version + 1}")
+            connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+
+def _open(file: File) -> sqlite3.Connection:
+    connection = connect(file.path, 0.1)
+    try:
+        _version(connection, len(MIGRATIONS))  # before anything is changed: it may be somebody else's
+        _use_wal(connection)
+        connection.execute(f"PRAGMA synchronous = {'FULL' if file.durability == 'disk' else 'NORMAL'}")
+        if sys.platform == "darwin":  # where the usual call leaves the data in the drive's own memory
+            connection.execute("PRAGMA fullfsync = ON")
+            connection.execute("PRAGMA checkpoint_fullfsync = ON")
+        connection.execute("PRAGMA secure_delete = ON")
+        connection.execute("PRAGMA trusted_schema = OFF")
+        upgrade(connection, MIGRATIONS)
+        connection.execute("PRAGMA busy_timeout = 0")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+        raise StoreUnavailable("its file system has no shared memory: put the file on a local disk")
+
+
+def _version(connection: sqlite3.Connection, known: int) -> int:
+    # The application id last: it comes in the same transaction as the others, and another process may be at it.
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    empty = version == 0 and connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
+    application_id = connection.execute("PRAGMA application_id").fetchone()[0]
+    if application_id != APPLICATION_ID:
+        if application_id or not empty:
+            raise StoreUnavailable("its file is the database of another program: give the path of a file of its own")
+        return 0
+    if version > known:
+        raise StoreUnavailable(
+            f"its file has version {version} and this caseassist knows versions up to {known}: use a newer caseassist"
+        )
+    return version
+
+
+def _patiently(function: Callable[[], T]) -> T:
+    give_up_at = time.monotonic() + OPENING_S
+    while True:
+        try:
+            return function()
+        except sqlite3.Error as error:
+            if not is_busy(error) or time.monotonic() > give_up_at:
+                raise store_error(error) from error
+        time.sleep(0.005)
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

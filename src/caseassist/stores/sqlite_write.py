@@ -1,0 +1,549 @@
+"""The one who writes to the file of a SQLite store: many jobs in one transaction. Everything here runs in a thread."""
+
+import os
+import sqlite3
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar, cast
+
+import msgspec
+from anyio import Event
+
+from caseassist.core import erasure
+from caseassist.core.errors import (
+    AppendUnknown,
+    CaseAssistError,
+    CorruptRecord,
+    PositionConflict,
+    SequenceConflict,
+    SessionErased,
+    StoreFull,
+    StoreUnavailable,
+)
+from caseassist.core.events import TicketCancel, TicketCreate
+from caseassist.core.records import Record, decode, encode
+from caseassist.stores.base import Ack, Durability, Quarantined
+from caseassist.stores.lane import Busy, Job
+from caseassist.stores.sqlite_file import File, close, is_busy, is_full, open_file, store_error
+
+__all__ = ["MAX_PLACES", "Append", "Change", "Outside", "WriteJob", "Writer"]
+
+T = TypeVar("T")
+
+MAX_PLACES = 100_000
+"""Of so many sessions it is remembered where they stand, so that an append needs no look at the file."""
+
+TRUNCATE_EVERY_S = 1.0
+"""How often another try is made to cut off what was erased from the write-ahead log."""
+
+_INSERT_SESSION = "INSERT INTO sessions (id, session_id, client_id, open) VALUES (?, ?, ?, ?)"
+_INSERT_RECORD = "INSERT INTO records (position, session, seq, record) VALUES (?, ?, ?, ?)"
+_END_SESSION = "UPDATE sessions SET open = 0 WHERE id = ?"
+
+_read_counts = msgspec.json.Decoder(dict[str, int]).decode
+_write_counts = msgspec.json.Encoder().encode
+
+
+class WriteJob(Job[T]):
+    """What the writer does, within its transaction."""
+
+    __slots__ = ()
+
+    def run(self, writer: "Writer") -> T:
+        """Do it. Unless it is alone, it changes nothing if it raises an error of ours."""
+        raise NotImplementedError
+
+    def failure(self, error: sqlite3.Error, *, committing: bool) -> Exception:
+        """What to raise when SQLite failed, perhaps while committing."""
+        # What has no room was not written. Of other errors of a commit, the system does not say what became of it.
+        return self.unknown() if committing and not is_full(error) else store_error(error)
+
+
+class Append(WriteJob[Ack]):
+    """Records of one session, to be appended."""
+
+    __slots__ = ("client_id", "ended", "ends", "lines", "seq", "session_id", "size")
+
+    def __init__(self, records: Sequence[Record], deadline: float) -> None:
+        # Once for each append: spelled out, it takes half the time.
+        self.deadline = deadline
+        self.alone = self.over = False
+        self.ended = Event()
+        self.outcome = None
+        first = records[0]
+        self.session_id = first.session_id
+        self.client_id = first.context.client_id or ""
+        self.seq = first.seq
+        self.lines = [encode(record) for record in records]
+        self.ends = _ends(records)
+
+    def run(self, writer: "Writer") -> Ack:
+        return writer.append(self)
+
+    def unknown(self) -> Exception:
+        return AppendUnknown(self.session_id, self.seq)
+
+
+class Change(WriteJob[T]):
+    """Any other change."""
+
+    __slots__ = ("function",)
+
+    def __init__(self, function: Callable[["Writer"], T], *, alone: bool = False) -> None:
+        super().__init__(alone=alone)
+        self.function = function
+
+    def run(self, writer: "Writer") -> T:
+        return self.function(writer)
+
+
+class Outside(Change[T]):
+    """What is done outside of a transaction."""
+
+    __slots__ = ()
+
+    def __init__(self, function: Callable[["Writer"], T]) -> None:
+        super().__init__(function, alone=True)
+
+
+class _Place:
+    """Where a session stands."""
+
+    __slots__ = ("erased", "key", "next_seq")
+
+    def __init__(self, key: int, next_seq: int, erased: bool) -> None:
+        self.key = key
+        self.next_seq = next_seq
+        self.erased = erased
+
+
+class Writer:
+    """Writes to the file.
+
+    Positions are counted here, under SQLite's lock for writing, so they become visible in order. The record with the
+    greatest position is never removed, so that no position is used again.
+    """
+
+    def __init__(self, file: File, max_bytes: int | None) -> None:
+        self.file = file
+        self.max_bytes = max_bytes
+        self.problem = ""
+        self.durability: Durability = file.durability
+        self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+        self._truncate_at: float | None = None
+        self._room = 0
+        self._data_version = -1
+        self._last = self._last_key = 0
+        self._places: OrderedDict[str, _Place] = OrderedDict()
+        self._sessions: list[tuple[int, str, str | None, bool]] = []
+        self._rows: list[tuple[int, int, int, bytes]] = []
+        self._ended: list[tuple[int]] = []
+
+    # --- As a worker ------------------------------------------------------------------------------------------------
+
+    def do(self, jobs: Sequence[WriteJob[Any]]) -> Sequence[object]:
+        """Do jobs in one transaction: see :class:`Worker`."""
+        first = jobs[0]
+        committing = False
+        try:
+            if isinstance(first, Outside):
+                return [first.run(self)]
+            connection = self.connection
+            self._check_file()
+            connection.execute("BEGIN IMMEDIATE")
+            outcomes = self._run(connection, jobs)
+            committing = True
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._roll_back()
+            if is_busy(error) and not isinstance(first, Outside):
+                raise Busy from None
+            self.problem = str(store_error(error))
+            return self._failed(jobs, error, committing)
+        except CaseAssistError as error:
+            self._roll_back()
+            if isinstance(error, StoreFull | StoreUnavailable):
+                self.problem = str(error)
+            return [error, *(type(error)(*error.args) for _ in jobs[1:])]
+        except Exception as error:  # noqa: BLE001 (whatever it is: those who wait are told, and the next ones served)
+            self._roll_back()
+            self.problem = f"writing failed with {type(error).__name__}"
+            return [_caused(StoreUnavailable(self.problem), error) for _ in jobs]
+        self.problem = next((str(outcome) for outcome in outcomes if isinstance(outcome, StoreFull)), "")
+        if self._truncate_at is not None and time.monotonic() >= self._truncate_at:
+            self._truncate_again()
+        return outcomes
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            close(connection)
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection to the file, made anew if it was lost."""
+        if self._connection is None:
+            self._forget()
+            self._connection = open_file(self.file)
+            if self._identity is None:
+                self._identity = _identity_of(self.file)
+        return self._connection
+
+    def open(self) -> None:
+        """Open the file; what was erased from it before is cut off from its write-ahead log."""
+        self.connection  # noqa: B018 (makes it)
+        self.truncate()
+
+    def truncate(self) -> bool:
+        """Empty the write-ahead log, which holds what was overwritten. Returns False if readers are in the way."""
+        try:
+            busy = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        except sqlite3.Error as error:
+            if not is_busy(error):
+                raise
+            busy = 1
+        if not busy:
+            self._truncate_at = None
+        return not busy
+
+    def _check_file(self) -> None:
+        """What is written to a file that has no name any more is lost."""
+        try:
+            same = _identity_of(self.file) == self._identity
+        except OSError:
+            same = False
+        if not same:
+            raise StoreUnavailable("its file was removed or replaced; close it and open it anew")
+
+    def _run(self, connection: sqlite3.Connection, jobs: Sequence[WriteJob[Any]]) -> Sequence[object]:
+        data_version = connection.execute("PRAGMA data_version").fetchone()[0]
+        if data_version != self._data_version:  # somebody else has written, or nothing is known yet
+            self._forget()
+            self._data_version = data_version
+            self._last = connection.execute("SELECT ifnull(max(position), 0) FROM records").fetchone()[0]
+            self._last_key = connection.execute("SELECT ifnull(max(id), 0) FROM sessions").fetchone()[0]
+        if self.max_bytes is not None:
+            pages = connection.execute("PRAGMA page_count").fetchone()[0]
+            free = connection.execute("PRAGMA freelist_count").fetchone()[0]
+            page_size = connection.execute("PRAGMA page_size").fetchone()[0]
+            self._room = self.max_bytes - (pages - free) * page_size
+        if jobs[0].alone:
+            outcomes: list[object] = [jobs[0].run(self)]
+        else:
+            outcomes = []
+            for job in jobs:
+                try:
+                    outcomes.append(job.run(self))
+                except CaseAssistError as error:
+                    outcomes.append(error)
+        self._flush()
+        return outcomes
+
+    def _flush(self) -> None:
+        connection = self.connection
+        if self._sessions:
+            connection.executemany(_INSERT_SESSION, self._sessions)
+            self._sessions = []
+        if self._rows:
+            connection.executemany(_INSERT_RECORD, self._rows)
+            self._rows = []
+        if self._ended:
+            connection.executemany(_END_SESSION, self._ended)
+            self._ended = []
+
+    def _failed(self, jobs: Sequence[WriteJob[Any]], error: sqlite3.Error, committing: bool) -> Sequence[object]:
+        outcomes: list[object] = [_caused(job.failure(error, committing=committing), error) for job in jobs]
+        if is_full(error):
+            # Positions take almost no room. Without them, what was delivered would be delivered again.
+            small = [index for index, job in enumerate(jobs) if not isinstance(job, Append)]
+            if 0 < len(small) < len(jobs):
+                problem = self.problem
+                for index, outcome in zip(small, self.do([jobs[index] for index in small]), strict=True):
+                    outcomes[index] = outcome
+                self.problem = problem
+        return outcomes
+
+    def _roll_back(self) -> None:
+        self._forget()
+        connection = self._connection
+        if connection is None:
+            return
+        try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            pass
+        if connection.in_transaction:  # it is of no use any more
+            self.close()
+
+    def _forget(self) -> None:
+        self._data_version = -1
+        self._places.clear()
+        self._sessions, self._rows, self._ended = [], [], []
+
+    def _truncate_again(self) -> None:
+        self._truncate_at = time.monotonic() + TRUNCATE_EVERY_S
+        try:
+            self.truncate()
+        except sqlite3.Error as error:
+            self.problem = str(store_error(error))
+
+    # --- Records ----------------------------------------------------------------------------------------------------
+
+    def append(self, job: Append) -> Ack:
+        """Append the records of one session: see :meth:`Store.append`."""
+        place = self._place(job.session_id)
+        if place is None:
+            if job.seq != 0:
+                raise SequenceConflict(job.session_id, expected=job.seq, found=0)
+        elif place.erased:
+            raise SessionErased(job.session_id)
+        elif place.next_seq != job.seq:
+            return self._appended_before(job, place)
+        self._take_room(job.lines)
+        if place is None:
+            place = self._add_session(job.session_id, job.client_id)
+        position, seq, key = self._last, job.seq, place.key
+        rows = self._rows
+        for line in job.lines:
+            position += 1
+            rows.append((position, key, seq, line))
+            seq += 1
+        place.next_seq = seq
+        self._last = position
+        if job.ends:
+            self._ended.append((key,))
+        return Ack(position, self.durability)
+
+    def import_records(self, records: Iterable[Record]) -> int:
+        """Store records as they are: see :meth:`SQLiteStore.import_records`."""
+        stored = 0
+        for record in records:
+            line = encode(record)
+            client_id = record.context.client_id
+            place = self._place(record.session_id)
+            if place is not None:
+                if record.seq < place.next_seq and (there := self._lines(place.key, record.seq, record.seq)):
+                    if there[0][1] != line:
+                        raise SequenceConflict(record.session_id, expected=record.seq, found=place.next_seq)
+                    continue
+                if place.erased and client_id is not None:
+                    raise SessionErased(record.session_id)
+            self._take_room([line])
+            if place is None:
+                place = self._add_session(record.session_id, client_id)
+            self._last += 1
+            self._rows.append((self._last, place.key, record.seq, line))
+            place.next_seq = max(place.next_seq, record.seq + 1)
+            if _ends([record]):
+                self._ended.append((place.key,))
+            stored += 1
+        return stored
+
+    def erase(self, session_id: str | None, client_id: str | None) -> Sequence[str]:
+        """Take what is personal out of records: see :meth:`Store.erase`."""
+        execute = self.connection.execute
+        column, value = ("session_id", session_id) if client_id is None else ("client_id", client_id)
+        found = execute(
+            f"SELECT id, session_id FROM sessions WHERE {column} = ? ORDER BY session_id",  # noqa: S608 (one of two)
+            (value,),
+        ).fetchall()
+        for key, name in found:
+            for position, line in self._lines(key):
+                left = encode(erasure.erased(decode(line, where=f"position {position}")))
+                if left != line:
+                    execute("UPDATE records SET record = ? WHERE position = ?", (left, position))
+            execute("UPDATE sessions SET client_id = NULL, open = 0 WHERE id = ?", (key,))
+            aside = "SELECT sink, position FROM quarantine NATURAL JOIN records WHERE session = ? AND gone IS NULL"
+            for sink, position in execute(aside, (key,)).fetchall():
+                self._drop(sink, position, "erased")
+            self._places.pop(name, None)
+        if found:
+            self._truncate_at = 0.0
+        return [name for _, name in found]
+
+    def prune(self, before: datetime, after: int, limit: int) -> tuple[int, int | None]:
+        """Remove ended sessions, of ``limit`` that come after a number. Returns how many, and where to go on."""
+        execute = self.connection.execute
+        newest = execute("SELECT ifnull(max(position), 0) FROM records").fetchone()[0]
+        settled = execute("SELECT ifnull(min(position), ?) FROM sinks", (newest,)).fetchone()[0]
+        ended = "SELECT id, session_id FROM sessions WHERE open = 0 AND id > ? ORDER BY id LIMIT ?"
+        found = execute(ended, (after, limit)).fetchall()
+        removed = 0
+        for key, name in found:
+            last, line = execute(
+                # max() decides which row the other column is of
+                "SELECT ifnull(max(position), 0), record FROM records WHERE session = ?",
+                (key,),
+            ).fetchone()
+            aside = "SELECT 1 FROM quarantine NATURAL JOIN records WHERE session = ? LIMIT 1"
+            if not 0 < last <= settled or last == newest or execute(aside, (key,)).fetchone():
+                continue
+            try:
+                old = decode(line).time < before
+            except CorruptRecord:
+                continue  # for `check` to find
+            if old:
+                execute("DELETE FROM records WHERE session = ?", (key,))
+                execute("DELETE FROM sessions WHERE id = ?", (key,))
+                self._places.pop(name, None)
+                removed += 1
+        return removed, found[-1][0] if len(found) == limit else None
+
+    def _appended_before(self, job: Append, place: _Place) -> Ack:
+        there = self._lines(place.key, job.seq, job.seq + len(job.lines) - 1)
+        if [line for _, line in there] != job.lines:
+            raise SequenceConflict(job.session_id, expected=job.seq, found=place.next_seq)
+        return Ack(there[-1][0], self.durability)
+
+    def _place(self, session_id: str) -> _Place | None:
+        place = self._places.get(session_id)
+        if place is not None:
+            self._places.move_to_end(session_id)
+            return place
+        row = self.connection.execute(
+            "SELECT id, (SELECT ifnull(max(seq) + 1, 0) FROM records WHERE session = id), client_id IS NULL"
+            " FROM sessions WHERE session_id = ?",
+            (session_id,),
+        ).fetchone()
+        return None if row is None else self._remember(session_id, _Place(row[0], row[1], bool(row[2])))
+
+    def _add_session(self, session_id: str, client_id: str | None) -> _Place:
+        self._last_key += 1
+        self._sessions.append((self._last_key, session_id, client_id, client_id is not None))
+        return self._remember(session_id, _Place(self._last_key, 0, client_id is None))
+
+    def _remember(self, session_id: str, place: _Place) -> _Place:
+        if len(self._places) >= MAX_PLACES:
+            self._flush()  # or the forgotten one could not be found in the file
+            self._places.popitem(last=False)
+        self._places[session_id] = place
+        return place
+
+    def _take_room(self, lines: Sequence[bytes]) -> None:
+        if self.max_bytes is not None:
+            size = sum(map(len, lines))
+            if size > self._room:
+                raise StoreFull(
+                    f"its limit is {self.max_bytes} bytes", remedy="prune it, see why sinks do not deliver, or raise it"
+                )
+            self._room -= size
+
+    def _lines(self, key: int, first: int = 0, last: int = 2**62) -> list[tuple[int, bytes]]:
+        """Records of a session, with their positions."""
+        self._flush()
+        return self.connection.execute(
+            "SELECT position, record FROM records WHERE session = ? AND seq BETWEEN ? AND ? ORDER BY seq",
+            (key, first, last),
+        ).fetchall()
+
+    # --- Sinks ------------------------------------------------------------------------------------------------------
+
+    def register(self, sink: str) -> None:
+        """Know a sink from now on."""
+        self.connection.execute("INSERT OR IGNORE INTO sinks VALUES (?, 0, '{}')", (sink,))
+
+    def commit(
+        self, sink: str, after: int, position: int, dropped: Mapping[str, int], quarantined: Sequence[Quarantined]
+    ) -> None:
+        """Move a sink's position: see :meth:`Store.commit`."""
+        execute = self.connection.execute
+        stands_at, counts = self._sink(sink)
+        if stands_at != after:
+            if stands_at == position:
+                return
+            raise PositionConflict(sink, expected=after, found=stands_at)
+        passed = execute(
+            "SELECT gone, count(*) FROM quarantine WHERE sink = ? AND position <= ? AND gone IS NOT NULL GROUP BY gone",
+            (sink, position),
+        ).fetchall()
+        for reason, number in (*dropped.items(), *passed):
+            counts[reason] = counts.get(reason, 0) + number
+        if passed:
+            execute("DELETE FROM quarantine WHERE sink = ? AND position <= ? AND gone IS NOT NULL", (sink, position))
+        self._set_sink(sink, position, counts)
+        if quarantined:
+            self._flush()
+        for entry in quarantined:
+            execute(
+                "INSERT OR IGNORE INTO quarantine VALUES (?, ?, ?, ?, ?, ?, NULL)",
+                (sink, entry.position, entry.reason, entry.status, entry.at.isoformat(), entry.requested),
+            )
+            erased = "SELECT 1 FROM records JOIN sessions ON id = session WHERE position = ? AND client_id IS NULL"
+            if execute(erased, (entry.position,)).fetchone():  # while it was on its way
+                self._drop(sink, entry.position, "erased")
+
+    def request_resend(self, sink: str, session_id: str | None, position: int | None) -> int:
+        """Mark what was put aside: see :meth:`Store.request_resend`."""
+        where, values = "sink = ? AND gone IS NULL", [cast("Any", sink)]
+        if position is not None:
+            where += " AND position = ?"
+            values.append(position)
+        if session_id is not None:
+            where += (
+                " AND position IN (SELECT position FROM records"
+                " WHERE session = (SELECT id FROM sessions WHERE session_id = ?))"
+            )
+            values.append(session_id)
+        return self.connection.execute(f"UPDATE quarantine SET requested = 1 WHERE {where}", values).rowcount  # noqa: S608
+
+    def put_back(self, sink: str, entry: Quarantined) -> bool:
+        """Replace what is kept of a record: see :meth:`Store.put_back`."""
+        done = self.connection.execute(
+            "UPDATE quarantine SET reason = ?, status = ?, at = ?, requested = ?"
+            " WHERE sink = ? AND position = ? AND gone IS NULL",
+            (entry.reason, entry.status, entry.at.isoformat(), entry.requested, sink, entry.position),
+        )
+        return done.rowcount > 0
+
+    def resolve(self, sink: str, position: int, delivered: bool) -> bool:
+        """Take a record out of quarantine: see :meth:`Store.resolve`."""
+        there = self.connection.execute(
+            "SELECT 1 FROM quarantine WHERE sink = ? AND position = ? AND gone IS NULL", (sink, position)
+        ).fetchone()
+        if there:
+            self._drop(sink, position, None if delivered else "operator")
+        return there is not None
+
+    def _drop(self, sink: str, position: int, reason: str | None) -> None:
+        """Take a record out of quarantine, and count it as dropped unless it was delivered.
+
+        Beyond the sink's position it cannot be counted yet.
+        """
+        stands_at, counts = self._sink(sink)
+        at = (sink, position)
+        if reason is not None and position > stands_at:
+            self.connection.execute("UPDATE quarantine SET gone = ? WHERE sink = ? AND position = ?", (reason, *at))
+            return
+        self.connection.execute("DELETE FROM quarantine WHERE sink = ? AND position = ?", at)
+        if reason is not None:
+            counts[reason] = counts.get(reason, 0) + 1
+            self._set_sink(sink, stands_at, counts)
+
+    def _sink(self, sink: str) -> tuple[int, dict[str, int]]:
+        row = self.connection.execute("SELECT position, dropped FROM sinks WHERE name = ?", (sink,)).fetchone()
+        return (0, {}) if row is None else (row[0], _read_counts(row[1]))
+
+    def _set_sink(self, sink: str, position: int, dropped: Mapping[str, int]) -> None:
+        self.connection.execute(
+            "INSERT INTO sinks VALUES (?, ?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET position = excluded.position, dropped = excluded.dropped",
+            (sink, position, _write_counts(dropped).decode()),
+        )
+
+
+def _ends(records: Sequence[Record]) -> bool:
+    return any(isinstance(record.event, TicketCreate | TicketCancel) for record in records)
+
+
+def _identity_of(file: File) -> tuple[int, int]:
+    found = os.stat(file.path)  # noqa: PTH116 (for every transaction: a third of the time of the other way)
+    return found.st_dev, found.st_ino
+
+
+def _caused(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error

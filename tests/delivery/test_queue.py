@@ -1,0 +1,139 @@
+"""What was read and is not settled, and who is served next."""
+
+from collections import Counter, deque
+from itertools import pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.fakes import records_of
+
+from caseassist.core.records import Record
+from caseassist.delivery.queue import Outcome, Queue
+from caseassist.stores.base import Stored
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 4)), max_size=12),
+    st.integers(1, 3),
+    st.booleans(),
+    st.lists(st.tuples(st.sampled_from(["put", "take", "settle"]), st.integers(0, 5)), max_size=80),
+)
+@settings(deadline=None, max_examples=300, derandomize=True)
+def test_a_queue_hands_everything_out_once_in_order_and_knows_how_far_it_is_settled(
+    lots: list[tuple[str, int]], batch_records: int, by_session: bool, steps: list[tuple[str, int]]
+) -> None:
+    seqs = dict.fromkeys("abc", 0)
+    waiting: deque[tuple[int, Record]] = deque()
+    position = 0
+    for name, count in lots:
+        for record in records_of(name, seqs[name] + count)[seqs[name] :]:
+            position += 1 + (position % 5 == 4)  # now and then a position is missing
+            waiting.append((position, record))
+        seqs[name] += count
+    everything = list(waiting)
+    queue = Queue(0, batch_records=batch_records, by_session=by_session, window=6)
+    out: list[list[tuple[int, Record]]] = []
+    settled: list[tuple[int, Record]] = []
+
+    def check() -> None:
+        done = {item[0] for item in settled}
+        known = [item[0] for item in everything if item[0] <= queue.read]
+        open_ = [at for at in known if at not in done]
+        assert queue.position == (max([0, *(at for at in known if at < open_[0])]) if open_ else queue.read)
+        assert queue.size == len(open_) - sum(map(len, out))
+        sessions = [{record.session_id for _, record in batch} for batch in out]
+        if by_session:
+            assert all(len(names) == 1 for names in sessions)
+            assert len(set().union(*sessions)) == len(sessions)
+        else:
+            assert len(out) <= 1
+
+    finish = [("put", 99), *[("take", 0), ("settle", 99)] * 200]
+    for step, amount in [*steps, *finish]:
+        if step == "put":
+            queue.put([waiting.popleft() for _ in range(min(amount, len(waiting)))])
+        elif step == "take" and (batch := queue.take()):
+            assert len(batch) <= batch_records
+            out.append(batch)
+        elif step == "settle" and out:
+            batch = out.pop(0)
+            settled += batch[:amount]
+            queue.settle(batch, min(amount, len(batch)))
+        check()
+    while waiting:
+        queue.put([waiting.popleft()])
+        while batch := queue.take():
+            settled += batch
+            queue.settle(batch, len(batch))
+    assert sorted(settled, key=lambda item: item[0]) == everything
+    for name in "abc":
+        own = [record.seq for _, record in settled if record.session_id == name]
+        assert own == sorted(own)
+    missing = sum(b - a - 1 for a, b in pairwise([0, *(place for place, _ in everything)]))
+    assert queue.settled == queue.passed == Counter(delivered=len(everything), removed=missing)
+
+
+def queue_of(*stored: Stored, by_session: bool = True, batch_records: int = 10) -> Queue:
+    queue = Queue(0, batch_records=batch_records, by_session=by_session, window=100)
+    queue.put(stored)
+    return queue
+
+
+def places(stored: list[Stored]) -> list[int]:
+    return [position for position, _ in stored]
+
+
+A = records_of("a", 4)
+B = records_of("b", 4)
+MIXED = [(1, A[0]), (2, B[0]), (3, A[1]), (4, B[1]), (5, A[2]), (6, B[2])]
+
+
+def test_a_refused_record_is_put_aside_and_its_session_goes_on() -> None:
+    for by_session in (False, True):
+        queue = queue_of(*MIXED, by_session=by_session)
+        batch = queue.take()
+        aside = queue.settle(batch, 1, refused=True)
+        assert aside == batch[1:2]
+        assert queue.settled == Counter(delivered=1, quarantined=1)
+        rest = queue.take() + queue.take()
+        assert sorted(places(rest)) == sorted({1, 2, 3, 4, 5, 6} - set(places(batch[:2])))
+
+
+def test_of_a_held_session_all_that_waits_is_put_aside_and_of_others_nothing() -> None:
+    for by_session in (False, True):
+        queue = queue_of(*MIXED, by_session=by_session, batch_records=2)
+        batch = queue.take()
+        aside = queue.settle(batch, 0, refused=True, held=True)
+        assert places(aside) == [1, 3, 5]
+        assert queue.settled == Counter(quarantined=3)
+        assert queue.size == 3
+        rest = queue.take() + queue.take()
+        assert [record.session_id for _, record in rest][:2] == ["b", "b"]
+
+
+def test_what_is_settled_ahead_passes_when_what_is_before_it_is_settled() -> None:
+    queue = queue_of(*MIXED)
+    a, b = queue.take(), queue.take()
+    queue.settle(b, 3)
+    assert (queue.position, queue.settled, queue.passed) == (0, Counter(delivered=3), Counter())
+    queue.settle(a, 1)
+    assert (queue.position, queue.passed) == (2, Counter(delivered=2))
+    queue.settle(queue.take(), 2)
+    assert (queue.position, queue.passed) == (6, Counter(delivered=6))
+
+
+def test_what_is_not_to_be_delivered_is_settled_when_it_is_read() -> None:
+    outcomes: dict[int, Outcome] = {1: "erased", 3: "quarantined"}
+    queue = Queue(0, batch_records=10, by_session=True, window=100)
+    assert queue.put(MIXED[:3], lambda stored: outcomes.get(stored[0])) == 1
+    assert (queue.position, queue.size) == (1, 1)
+    queue.settle(queue.take(), 1)
+    assert queue.position == 3
+    assert queue.passed == Counter(erased=1, delivered=1, quarantined=1)
+
+
+def test_missing_positions_are_passed_with_what_comes_after_them() -> None:
+    queue = queue_of((5, A[0]), (9, A[1]))
+    assert (queue.settled, queue.passed) == (Counter(removed=7), Counter())
+    queue.settle(queue.take(), 1)
+    assert queue.passed == Counter(removed=4, delivered=1)
