@@ -24,7 +24,7 @@ from caseassist.core.errors import SinkRefused, SinkUnavailable
 from caseassist.core.identity import event_id
 from caseassist.core.records import Record
 from caseassist.core.session import Session
-from caseassist.testing_http import (
+from caseassist.testing.http import (
     Behaviour,
     Connection,
     ScriptServer,

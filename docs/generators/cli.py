@@ -5,6 +5,7 @@ from click.testing import CliRunner
 from docs.generators.markdown import block, table
 
 from caseassist import cli
+from caseassist.cli import options
 
 INTRODUCTION = """\
 # Command line
@@ -27,29 +28,39 @@ SINKS = (
      "the organization `ORG`; needs a token. `coveo:ORG?hipaa=true` for a HIPAA organization"),
 )  # fmt: skip
 
+STORES = (
+    ("`memory:`", "[MemoryStore](api.md#memorystore)", "gone at the end of the command"),
+    ("`sqlite:PATH`", "[SQLiteStore](api.md#sqlitestore)",
+     "survives restarts; `sqlite:PATH?durability=os` is faster and may lose the latest records when power is lost"),
+)  # fmt: skip
+
 LOST = """\
-The only store today is `memory:`. What is not delivered when the command ends is lost, and its exit status says so.
+With `memory:`, what is not delivered when the command ends is lost, and its exit status says so. With `sqlite:PATH`, the
+next command that is given this store and this sink goes on with it.
 
 With `--format json`, if something was not delivered or was refused by a sink, the last line on standard error is a JSON
 object with the counts of each sink.
 """
 
 STATUSES = (
-    ("0", "all lines were accepted, and all records delivered"),
-    (str(cli.REFUSED), "some lines were refused; all records of the others were delivered"),
-    (str(cli.UNREADABLE), "wrong usage, a script or context that cannot be read, or a sink that cannot be opened"),
-    (str(cli.UNDELIVERED), "some records were not delivered by the drain timeout, or were refused by a sink"),
-    (str(cli.INTERRUPTED), "interrupted (Ctrl-C); what was recorded until then was given the drain timeout"),
+    ("0", "all lines were accepted, all records could be used, and all were delivered"),
+    (str(options.REFUSED), "some lines were refused or could not be used; all others were delivered"),
+    (str(options.UNREADABLE), "wrong usage, or a script, context, log, store or sink that cannot be opened"),
+    (str(options.UNDELIVERED), "some records were not delivered in time, or are in quarantine"),
+    (str(options.INTERRUPTED), "interrupted (Ctrl-C); what was recorded until then was given the drain timeout"),
 )
 
 
 def render() -> str:
     parts = [INTRODUCTION, block("console", _help())]
-    for name in sorted(cli.main.commands, key=("play", "diagram", "schema").index):
+    for name, command in cli.main.commands.items():
         parts += [f"## {name}\n", block("console", _help(name))]
+        for part in command.commands if isinstance(command, click.Group) else ():
+            parts += [f"### {name} {part}\n", block("console", _help(name, part))]
         if name == "play":
             parts += ["[Scripts](script.md) has the lines and their answers.\n", "### Sinks and stores\n"]
-            parts += [table(("`--sink`", "is", ""), SINKS), LOST]
+            parts += [table(("`--sink`", "is", ""), SINKS)]
+            parts += [table(("`--store`", "is", ""), STORES), LOST]
     parts += ["## Exit statuses\n", table(("status", "meaning"), STATUSES)]
     return "\n".join(parts)
 

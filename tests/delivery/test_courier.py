@@ -778,6 +778,29 @@ async def test_an_erased_record_is_not_sent_and_counted() -> None:
     assert "s19" not in {record.session_id for record in sink.taken}
 
 
+@pytest.mark.parametrize("what", ["erased", "operator"])
+async def test_what_left_the_quarantine_ahead_of_the_position_is_not_sent_after_a_restart(what: str) -> None:
+    store, gate = MemoryStore(), Gate()
+    sink = ScriptedSink(gate, SinkRefused("no"), sessions_at_once=2)
+    async with at_work(store, sink, Pauses()) as courier:
+        await append(store, courier, records_of("s0", 1), records_of("s1", 1))
+        await until(lambda: len(sink.calls) == 2)
+        await idle()
+    if what == "erased":
+        await store.erase(session_id="s1")
+    else:
+        await store.resolve("scripted", 2, delivered=False)
+    sink = ScriptedSink(sessions_at_once=2)
+    async with at_work(store, sink, Pauses()) as courier:
+        assert (courier.progress.pending, courier.progress.dropped) == (1, {what: 1})
+        await courier.drain()
+        assert (courier.progress.delivered, courier.progress.pending) == (1, 0)
+        assert courier.progress.dropped == {what: 1}
+    state = await store.state("scripted")
+    assert (state.delivered, state.dropped, state.dropped_ahead) == (1, {what: 1}, {})
+    assert identities(sink.taken) == [("s0", 0)]
+
+
 # --- Several couriers of one sink -----------------------------------------------------------------------------------
 
 

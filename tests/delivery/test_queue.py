@@ -137,3 +137,13 @@ def test_missing_positions_are_passed_with_what_comes_after_them() -> None:
     assert (queue.settled, queue.passed) == (Counter(removed=7), Counter())
     queue.settle(queue.take(), 1)
     assert queue.passed == Counter(removed=4, delivered=1)
+
+
+def test_what_was_put_aside_before_is_not_handed_out_and_a_gap_there_is_not_counted_twice() -> None:
+    queue = Queue(0, batch_records=10, by_session=True, window=100, settled=[2, 7])
+    queue.put([*MIXED, (9, A[3])])
+    assert queue.settled == Counter(quarantined=1, removed=1)  # of 7 and 8, which are missing, one is put aside
+    while batch := queue.take():
+        assert 2 not in places(batch)
+        queue.settle(batch, len(batch))
+    assert (queue.position, queue.passed) == (9, Counter(delivered=6, quarantined=1, removed=1))

@@ -13,7 +13,7 @@ from tests.fakes import records_of as updates_of
 from caseassist import CaseAssist, HTTPSink
 from caseassist.core.errors import SinkRefused, SinkUnavailable
 from caseassist.core.records import KeptRecord, decode, encode
-from caseassist.testing_http import Behaviour, Connection, ScriptServer, raw, reply
+from caseassist.testing.http import Behaviour, Connection, ScriptServer, raw, reply
 from caseassist.wire.endpoints import Endpoint
 from caseassist.wire.http import Origin, Reply, Request, TransportError
 from caseassist.wire.requests import WireFormat
@@ -167,12 +167,17 @@ def test_a_token_that_could_break_out_of_a_header_is_refused_without_an_echo(tok
 
 
 def test_what_cannot_work_is_refused_at_once() -> None:
+    with pytest.raises(TypeError, match="an async function"):
+        HTTPSink("https://host", token=5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="positive"):
         HTTPSink("https://host", token=None, sessions_at_once=0)
     with pytest.raises(ValueError, match="positive"):
         HTTPSink("https://host", token=None, timeout_s=0)
     with pytest.raises(ValueError, match="begins with"):
         HTTPSink("ftp://host", token=None)
+    with pytest.raises(ValueError, match="on_refused"):
+        HTTPSink("https://host", token=None, on_refused="stop")  # type: ignore[arg-type]
+    assert HTTPSink.for_organization("myorg", token=None, on_refused="hold").on_refused == "hold"
     with pytest.raises(ValueError, match="allow_insecure_http"):
         HTTPSink("http://host.example", token="t")
     assert HTTPSink("http://host.example", token="t", allow_insecure_http=True).name == "http://host.example/rest/ua"

@@ -17,7 +17,7 @@ from caseassist.core.records import KeptRecord, Record, action_name, decode, enc
 from caseassist.core.session import Session
 from caseassist.sinks.base import Sink
 from caseassist.sinks.redacting import REDACTED, RedactingSink, Redaction, ticket_members
-from caseassist.testing_http import ScriptServer
+from caseassist.testing.http import ScriptServer
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 CANARY = "canary of a person"

@@ -125,10 +125,7 @@ def _show_one(session: Session, story: Sequence[tuple[Record, str]], form: str) 
         events = [{"seq": record.seq, "time": record.time, "event": record.event} for record, _ in story]
         json_line(_plain(session) | {"events": events})
         return
-    rows = (
-        (str(record.seq), _text(record.time), action_name(record.event), state)
-        for record, state in story
-    )
+    rows = ((str(record.seq), _text(record.time), action_name(record.event), state) for record, state in story)
     show_table(("#seq", "time", "event", "state"), rows)
     click.echo(f"session {session.id}: {session.state}, stage {session.stage}")
     ticket = msgspec.json.format(msgspec.json.encode(session.ticket), indent=2).decode()

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import anyio
 import click
@@ -75,6 +76,8 @@ def send(log: str, sinks: Sequence[str], store: str | None, token_env: str, drai
         raise click.UsageError("a pipe cannot be read twice: give --store sqlite:PATH to keep what came out of it")
     else:
         opened = durable_store(f"sqlite:{log}.db", new=True)
+    if not is_store(log) and log != "-" and not Path(log).is_file():  # before a store is made beside it
+        raise click.UsageError(f"cannot read {log}: there is no such file")
     with usage_errors():
         assist = CaseAssist(store=opened, sinks=[open_sink(url, token_env) for url in sinks], drain_timeout_s=0)
     problems: list[str] = run(_import, log, opened) if not is_store(log) else []
@@ -92,15 +95,25 @@ async def deliver(assist: CaseAssist, patience_s: float) -> DrainReport:
     async with assist:
         accepted = sum(sink.accepted for sink in assist.report().sinks)
         with progress_bar("sending", accepted) as show:
-            moved_at, before = time.monotonic(), -1
-            while not (report := await assist.flush(LOOK_S)).complete:
+            moved_at, before = time.monotonic(), (-1, -1)
+            while not (report := await assist.flush(LOOK_S)).complete or await _requested(assist):
                 settled = sum(sink.accepted - sink.pending for sink in report.sinks)
                 show(settled)
-                if settled > before:
-                    moved_at, before = time.monotonic(), settled
+                now = (settled, sum(sink.delivered for sink in report.sinks))
+                if now != before:
+                    moved_at, before = time.monotonic(), now
                 elif time.monotonic() - moved_at >= patience_s:
                     break
     return assist.report()
+
+
+async def _requested(assist: CaseAssist) -> bool:
+    """Whether an operator wants something to be sent again that is not yet."""
+    for sink in assist.report().sinks:
+        if sink.quarantined and await assist.store.quarantined(sink.sink, requested=True, limit=1):
+            await anyio.sleep(LOOK_S)
+            return True
+    return False
 
 
 async def _import(log: str, store: SQLiteStore) -> list[str]:

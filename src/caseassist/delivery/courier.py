@@ -15,7 +15,7 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import cast
 
@@ -80,8 +80,6 @@ class Courier:
         self._claimed = False
         self._aside: list[Quarantined] = []
         """Put aside, and not stored yet."""
-        self._aside_before: set[int] = set()
-        """Positions that a courier before us had put aside, beyond the position where we began."""
         self._keeps_aside = False
         """Whether anything was ever put aside: then the store must be asked what has become of it."""
         self._held: set[str] = set()
@@ -121,9 +119,10 @@ class Courier:
         delivered = self._state.delivered + settled["delivered"] - counted["delivered"]
         quarantined = self._state.quarantined + len(self._aside)
         dropped = dict(self._state.dropped)
-        for reason in ("erased", "removed"):
-            if more := settled[reason] - counted[reason]:
-                dropped[reason] = dropped.get(reason, 0) + more
+        more = {reason: settled[reason] - counted[reason] for reason in ("erased", "removed")}
+        for reason, count in (*more.items(), *Counter(self._state.dropped_ahead.values()).items()):
+            if count:
+                dropped[reason] = dropped.get(reason, 0) + count
         return Progress(
             sink=self.sink.name,
             accepted=accepted,
@@ -277,20 +276,21 @@ class Courier:
         return self._claimed
 
     async def _begin_from(self, state: SinkState) -> None:
-        self._queue = self._queue_from(state.position)
-        self._counted = Counter()
         self._aside = []
         self._back = None
         self._in_flight = 0
-        self._keeps_aside = state.quarantined > 0
+        self._held = set()
+        self._keeps_aside = state.quarantined > 0 or bool(state.dropped_ahead)
         hold = self.sink.on_refused == "hold"
-        self._aside_before, self._held = set(), set()
+        ahead = set(state.dropped_ahead)
         after = 0 if hold else state.position
         while state.quarantined and (page := await self.store.quarantined(self.sink.name, after=after, limit=PAGE)):
             after = page[-1].position
-            self._aside_before |= {entry.position for entry in page if entry.position > state.position}
+            ahead |= {entry.position for entry in page if entry.position > state.position}
             if hold:
                 self._held |= {entry.record.session_id for entry in page}
+        self._queue = self._queue_from(state.position, ahead)
+        self._counted = Counter()
         self._more.ring()
         self._requests.ring()
 
@@ -328,11 +328,11 @@ class Courier:
 
     # The loops.
 
-    def _queue_from(self, position: int) -> Queue:
+    def _queue_from(self, position: int, settled: Iterable[int] = ()) -> Queue:
         sink = self.sink
         window = sink.batch_records * max(WINDOW_BATCHES, sink.sessions_at_once)
         by_session = sink.sessions_at_once > 1
-        return Queue(position, batch_records=sink.batch_records, by_session=by_session, window=window)
+        return Queue(position, batch_records=sink.batch_records, by_session=by_session, window=window, settled=settled)
 
     async def _feed(self) -> None:
         """Keep the queue filled from the store."""
@@ -355,7 +355,7 @@ class Courier:
             self._store_problems.pop("read", None)
             if stored:
                 self._held -= released
-                self._ready.strike(queue.put(stored, self._settled_before))
+                self._ready.strike(queue.put(stored, self._not_to_deliver))
                 if queue.size >= self.sink.batch_records:
                     self._full.ring()
                 if not queue.size:  # nothing of it is for the workers
@@ -366,12 +366,9 @@ class Courier:
             else:
                 await self._more.wait()
 
-    def _settled_before(self, stored: Stored) -> Outcome | None:
-        """What became already of a record that was just read."""
-        position, record = stored
-        if self._aside_before and position in self._aside_before:
-            self._aside_before.remove(position)
-            return "quarantined"
+    def _not_to_deliver(self, stored: Stored) -> Outcome | None:
+        """What becomes of a record that was just read and is not to be delivered."""
+        _, record = stored
         if is_erased(record):
             return "erased"
         if self._held and record.session_id in self._held:

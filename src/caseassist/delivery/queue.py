@@ -23,9 +23,12 @@ class Queue:
 
     With ``by_session`` a batch holds records of one session, and no session has two batches out at a time; without,
     a batch holds what comes next, and one batch is out at a time. ``window``: how many records should wait at most.
+    ``settled``: positions beyond ``position`` of records that are put aside already, or were.
     """
 
-    def __init__(self, position: int, *, batch_records: int, by_session: bool, window: int) -> None:
+    def __init__(
+        self, position: int, *, batch_records: int, by_session: bool, window: int, settled: Iterable[int] = ()
+    ) -> None:
         self.read = position
         """Position of the last record that was put in."""
         self.position = position
@@ -45,6 +48,7 @@ class Queue:
         """Positions beyond ``position``, each with how many before it are missing."""
         self._outcomes: dict[int, Outcome] = {}
         """Of those of them that are settled."""
+        self._settled_before = set(settled)
 
     @property
     def room(self) -> int:
@@ -56,16 +60,23 @@ class Queue:
     def put(self, stored: Iterable[Stored], settled: Callable[[Stored], Outcome | None] = lambda _: None) -> int:
         """Put in what was read from the store, in order. Returns how many more batches can be taken for it.
 
-        ``settled`` tells what became already of a record that is not to be delivered.
+        ``settled`` tells what became of a record that is not to be delivered.
         """
         ready = len(self._ready)
         for item in stored:
             position, record = item
             missing = position - self.read - 1
+            if self._settled_before:
+                before = {place for place in self._settled_before if place <= position}
+                self._settled_before -= before
+                missing -= len(before - {position})
+                outcome = "quarantined" if position in before else settled(item)
+            else:
+                outcome = settled(item)
             self.settled["removed"] += missing
             self.read = position
             self._open.append((position, missing))
-            if (outcome := settled(item)) is not None:
+            if outcome is not None:
                 self._settle(item, outcome)
                 continue
             self.size += 1

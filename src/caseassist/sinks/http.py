@@ -8,7 +8,7 @@ import msgspec
 
 from caseassist.core.errors import SinkRefused, SinkUnavailable, UnsupportedRecord
 from caseassist.core.records import Record
-from caseassist.sinks.base import Sink
+from caseassist.sinks.base import OnRefused, Sink
 from caseassist.transport import HTTPTransport, Transport, TransportError
 from caseassist.wire.endpoints import Endpoint
 from caseassist.wire.http import Reply, Request
@@ -31,7 +31,7 @@ class HTTPSink(Sink):
     or search token, sent as ``Authorization: Bearer``; None sends none; or an async function that gives one, see below.
     ``auth``: what sort of token it is, if that cannot be told from it (an OAuth token). ``name``: the endpoint's URL
     unless given. ``sessions_at_once``: requests in flight. ``timeout_s``: seconds for one request, from connecting to
-    the end of the reply. ``normalise_keys`` and ``custom_values``: how customData is written, see :class:`WireFormat`.
+    the end of the reply. ``on_refused``: see :class:`Sink`. ``normalise_keys`` and ``custom_values``: how customData is written, see :class:`WireFormat`.
     ``transport``: carries the requests; the sink's own unless given. ``allow_insecure_http``: permit ``http://`` to
     hosts other than this one.
 
@@ -52,6 +52,7 @@ class HTTPSink(Sink):
         name: str | None = None,
         sessions_at_once: int = 16,
         timeout_s: float = 10.0,
+        on_refused: OnRefused = "continue",
         normalise_keys: bool = True,
         custom_values: Literal["text", "raw"] = "text",
         transport: Transport | None = None,
@@ -59,6 +60,8 @@ class HTTPSink(Sink):
     ) -> None:
         if sessions_at_once < 1 or timeout_s <= 0:
             raise ValueError("sessions_at_once and timeout_s must be positive")
+        if on_refused not in ("continue", "hold"):
+            raise ValueError("on_refused must be 'continue' or 'hold'")
         endpoint = endpoint if isinstance(endpoint, Endpoint) else Endpoint.parse(endpoint)
         if endpoint.origin.scheme == "http" and not (endpoint.origin.is_loopback or allow_insecure_http):
             raise ValueError("http:// is for this host only: use https://, or allow_insecure_http=True")
@@ -73,8 +76,10 @@ class HTTPSink(Sink):
         )
         if isinstance(token, str | Secret):
             self._use(Secret(token))
-        elif token is not None:
+        elif callable(token):
             self._provider = token
+        elif token is not None:
+            raise TypeError("a token is a str, a Secret, an async function that gives one, or None")
         self._times_asked = 0
         self._asking: anyio.Event | None = None
         self._problem = ""
@@ -82,6 +87,7 @@ class HTTPSink(Sink):
         self.sessions_at_once = sessions_at_once
         self.batch_records = 64
         self.timeout_s = timeout_s
+        self.on_refused = on_refused
         self._own: HTTPTransport | None = None
         if transport is None:
             transport = self._own = HTTPTransport(max_idle=sessions_at_once, allow_insecure_http=allow_insecure_http)
@@ -98,6 +104,7 @@ class HTTPSink(Sink):
         name: str | None = None,
         sessions_at_once: int = 16,
         timeout_s: float = 10.0,
+        on_refused: OnRefused = "continue",
         normalise_keys: bool = True,
         custom_values: Literal["text", "raw"] = "text",
         transport: Transport | None = None,
@@ -110,6 +117,7 @@ class HTTPSink(Sink):
             name=name,
             sessions_at_once=sessions_at_once,
             timeout_s=timeout_s,
+            on_refused=on_refused,
             normalise_keys=normalise_keys,
             custom_values=custom_values,
             transport=transport,

@@ -79,6 +79,9 @@ class SinkState(msgspec.Struct, frozen=True, kw_only=True):
     """How many of these are beyond ``position``."""
     dropped: Mapping[str, int] = {}
     """How many records up to ``position`` will not be delivered, by reason."""
+    dropped_ahead: Mapping[int, str] = {}
+    """Which records beyond ``position`` were taken out of quarantine and will not be delivered, with the reason. They
+    are counted in ``dropped`` when the position has passed them."""
 
     @property
     def delivered(self) -> int:

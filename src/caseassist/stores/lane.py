@@ -7,7 +7,7 @@ up nobody longer than they want, and any call can be cancelled.
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Lock
 from time import monotonic
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -75,8 +75,12 @@ class Worker(Protocol[J_contra]):
     problem: str
     """Why the latest jobs failed, in words without personal data; empty if they did not."""
 
-    def do(self, jobs: Sequence[J_contra]) -> Sequence[object]:
-        """Do jobs and return the outcome of each: a result, or an exception. Raises Busy, and nothing else."""
+    def do(self, jobs: Sequence[J_contra], begin: Callable[[], None]) -> Sequence[object]:
+        """Do jobs and return the outcome of each: a result, or an exception. Raises Busy, and nothing else.
+
+        ``begin`` is to be called before anything is changed. Jobs that are over by then must not be done: their callers
+        were told that they are not.
+        """
         ...
 
     def close(self) -> None:
@@ -101,6 +105,8 @@ class Lane(Generic[J]):
         self._closing = False
         self._guard = Lock()
         self._in_thread = False
+        self._begun = False
+        """Whether the worker may have changed something."""
         self._abandoned = False
 
     def put(self, job: J) -> None:
@@ -126,15 +132,15 @@ class Lane(Generic[J]):
     def expire(self, now: float) -> bool:
         """End the jobs whose deadline has passed. Returns whether any are left that have one."""
         left = False
-        for job in self._at_work:
-            if not job.over:
-                if job.deadline <= now:
-                    job.finish(job.unknown())
-                left = left or job.deadline < math.inf
+        with self._guard:  # or the worker could begin meanwhile
+            for job in self._at_work:
+                if not job.over and job.deadline <= now:
+                    job.finish(job.unknown() if self._begun else self._not_done())
+                left = left or (not job.over and job.deadline < math.inf)
         if self._waiting:
             for job in self._waiting:
                 if not job.over and job.deadline <= now:
-                    job.finish(StoreUnavailable(self.problem or "there was no time to write it"))
+                    job.finish(self._not_done())
             self._waiting = deque(job for job in self._waiting if not job.over)
             left = left or any(job.deadline < math.inf for job in self._waiting)
         return left
@@ -210,6 +216,7 @@ class Lane(Generic[J]):
 
     async def _do(self, jobs: Sequence[J]) -> None:
         self._at_work = jobs
+        self._begun = False
         self._since = monotonic()
         try:
             outcomes = await to_thread.run_sync(self._do_in_thread, jobs, abandon_on_cancel=True, limiter=self._limiter)
@@ -233,6 +240,9 @@ class Lane(Generic[J]):
             else:
                 job.finish(outcome)
 
+    def _not_done(self) -> Exception:
+        return StoreUnavailable(self.problem or "there was no time to do it")
+
     def _give_up(self) -> None:
         """Whoever still waits is told that nobody knows."""
         for job in (*self._at_work, *self._waiting):
@@ -245,7 +255,7 @@ class Lane(Generic[J]):
         if not self._enter():
             return ()
         try:
-            return self._worker.do(jobs)
+            return self._worker.do(jobs, self._begin)
         finally:
             self._leave()
 
@@ -255,6 +265,10 @@ class Lane(Generic[J]):
                 self._worker.close()
             finally:
                 self._leave()
+
+    def _begin(self) -> None:
+        with self._guard:
+            self._begun = True
 
     def _enter(self) -> bool:
         with self._guard:

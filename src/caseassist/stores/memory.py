@@ -239,6 +239,7 @@ class MemoryStore(Store):
             quarantined=len(aside.positions),
             quarantined_ahead=len(aside.positions) - bisect_right(aside.positions, position),
             dropped=dict(aside.dropped),
+            dropped_ahead=dict(aside.ahead),
         )
 
     async def commit(

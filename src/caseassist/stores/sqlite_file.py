@@ -32,6 +32,7 @@ __all__ = [
     "open_file",
     "store_error",
     "upgrade",
+    "words",
 ]
 
 T = TypeVar("T")
@@ -148,6 +149,7 @@ def open_claim(path: Path) -> sqlite3.Connection | None:
     create_file(path)
     connection = connect(path, 0)
     try:
+        connection.execute("PRAGMA journal_mode = MEMORY")  # it writes nothing: no use for a file
         connection.execute("BEGIN EXCLUSIVE")
     except sqlite3.Error as error:
         connection.close()
@@ -177,6 +179,11 @@ def store_error(error: sqlite3.Error) -> StoreError:
     if _code(error) in _DAMAGED:
         return StoreUnavailable(f"its file is damaged, or no store ({name}): see `caseassist verify`")
     return StoreUnavailable(f"its file cannot be read or written ({name})")
+
+
+def words(error: StoreError) -> str:
+    """What is wrong, as part of a sentence."""
+    return error.reason if isinstance(error, StoreUnavailable) else str(error)
 
 
 def upgrade(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]]) -> None:

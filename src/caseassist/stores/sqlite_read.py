@@ -16,7 +16,7 @@ from caseassist.core.session import Session
 from caseassist.stores import sqlite_file
 from caseassist.stores.base import Quarantined, SinkState, Stored
 from caseassist.stores.lane import Job
-from caseassist.stores.sqlite_file import close, is_busy, open_claim, store_error
+from caseassist.stores.sqlite_file import close, is_busy, open_claim, store_error, words
 
 __all__ = ["Reader", "Reading", "check"]
 
@@ -29,6 +29,7 @@ PAGE = 1000
 """So many records or sessions are looked at in a row."""
 
 _read_counts = msgspec.json.Decoder(dict[str, int]).decode
+_read_reasons = msgspec.json.Decoder(dict[int, str], strict=False).decode
 
 
 class Reading(Job[T]):
@@ -57,8 +58,9 @@ class Reader:
 
     # --- As a worker ------------------------------------------------------------------------------------------------
 
-    def do(self, jobs: Sequence[Reading[Any]]) -> Sequence[object]:
+    def do(self, jobs: Sequence[Reading[Any]], begin: Callable[[], None]) -> Sequence[object]:
         """Do jobs one after the other: see :class:`Worker`."""
+        begin()
         return [None if job.over else self._one(job) for job in jobs]
 
     def close(self) -> None:
@@ -79,7 +81,7 @@ class Reader:
         except sqlite3.Error as error:
             failed = store_error(error)
             failed.__cause__ = error
-            self.problem = str(failed)
+            self.problem = words(failed)
             if not is_busy(error):
                 self._drop_connection()
             return failed
@@ -164,14 +166,22 @@ class Reader:
     def state(self, sink: str) -> SinkState:
         """Return how far a sink has got: see :meth:`Store.state`."""
         row = self.connection.execute(
-            "SELECT position, dropped, count(q), ifnull(sum(q > position), 0) FROM"
+            "SELECT position, dropped, count(q), ifnull(sum(q > position), 0),"
+            " (SELECT json_group_object(position, gone) FROM quarantine WHERE sink = ?1 AND gone IS NOT NULL) FROM"
             " (SELECT s.position, s.dropped, q.position AS q FROM sinks AS s"
-            "  LEFT JOIN quarantine AS q ON q.sink = s.name AND q.gone IS NULL WHERE s.name = ?)",
+            "  LEFT JOIN quarantine AS q ON q.sink = s.name AND q.gone IS NULL WHERE s.name = ?1)",
             (sink,),
         ).fetchone()
         if row[0] is None:
             return SinkState()
-        return SinkState(position=row[0], dropped=_read_counts(row[1]), quarantined=row[2], quarantined_ahead=row[3])
+        position, dropped, aside, aside_ahead, gone = row
+        return SinkState(
+            position=position,
+            dropped=_read_counts(dropped),
+            quarantined=aside,
+            quarantined_ahead=aside_ahead,
+            dropped_ahead=_read_reasons(gone),
+        )
 
     def quarantined(
         self, sink: str, session_id: str | None, requested: bool, after: int, limit: int

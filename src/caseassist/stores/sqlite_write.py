@@ -26,7 +26,7 @@ from caseassist.core.events import TicketCancel, TicketCreate
 from caseassist.core.records import Record, decode, encode
 from caseassist.stores.base import Ack, Durability, Quarantined
 from caseassist.stores.lane import Busy, Job
-from caseassist.stores.sqlite_file import File, close, is_busy, is_full, open_file, store_error
+from caseassist.stores.sqlite_file import File, close, is_busy, is_full, open_file, store_error, words
 
 __all__ = ["MAX_PLACES", "Append", "Change", "Outside", "WriteJob", "Writer"]
 
@@ -144,16 +144,18 @@ class Writer:
 
     # --- As a worker ------------------------------------------------------------------------------------------------
 
-    def do(self, jobs: Sequence[WriteJob[Any]]) -> Sequence[object]:
+    def do(self, jobs: Sequence[WriteJob[Any]], begin: Callable[[], None]) -> Sequence[object]:
         """Do jobs in one transaction: see :class:`Worker`."""
         first = jobs[0]
         committing = False
         try:
             if isinstance(first, Outside):
+                begin()
                 return [first.run(self)]
             connection = self.connection
             self._check_file()
             connection.execute("BEGIN IMMEDIATE")
+            begin()
             outcomes = self._run(connection, jobs)
             committing = True
             connection.execute("COMMIT")
@@ -161,12 +163,12 @@ class Writer:
             self._roll_back()
             if is_busy(error) and not isinstance(first, Outside):
                 raise Busy from None
-            self.problem = str(store_error(error))
-            return self._failed(jobs, error, committing)
+            self.problem = words(store_error(error))
+            return self._failed(jobs, error, committing, begin)
         except CaseAssistError as error:
             self._roll_back()
             if isinstance(error, StoreFull | StoreUnavailable):
-                self.problem = str(error)
+                self.problem = words(error)
             return [error, *(type(error)(*error.args) for _ in jobs[1:])]
         except Exception as error:  # noqa: BLE001 (whatever it is: those who wait are told, and the next ones served)
             self._roll_back()
@@ -231,12 +233,12 @@ class Writer:
             page_size = connection.execute("PRAGMA page_size").fetchone()[0]
             self._room = self.max_bytes - (pages - free) * page_size
         if jobs[0].alone:
-            outcomes: list[object] = [jobs[0].run(self)]
+            outcomes: list[object] = [None if jobs[0].over else jobs[0].run(self)]
         else:
             outcomes = []
             for job in jobs:
                 try:
-                    outcomes.append(job.run(self))
+                    outcomes.append(None if job.over else job.run(self))
                 except CaseAssistError as error:
                     outcomes.append(error)
         self._flush()
@@ -254,14 +256,16 @@ class Writer:
             connection.executemany(_END_SESSION, self._ended)
             self._ended = []
 
-    def _failed(self, jobs: Sequence[WriteJob[Any]], error: sqlite3.Error, committing: bool) -> Sequence[object]:
+    def _failed(
+        self, jobs: Sequence[WriteJob[Any]], error: sqlite3.Error, committing: bool, begin: Callable[[], None]
+    ) -> Sequence[object]:
         outcomes: list[object] = [_caused(job.failure(error, committing=committing), error) for job in jobs]
         if is_full(error):
             # Positions take almost no room. Without them, what was delivered would be delivered again.
             small = [index for index, job in enumerate(jobs) if not isinstance(job, Append)]
             if 0 < len(small) < len(jobs):
                 problem = self.problem
-                for index, outcome in zip(small, self.do([jobs[index] for index in small]), strict=True):
+                for index, outcome in zip(small, self.do([jobs[index] for index in small], begin), strict=True):
                     outcomes[index] = outcome
                 self.problem = problem
         return outcomes
@@ -289,7 +293,7 @@ class Writer:
         try:
             self.truncate()
         except sqlite3.Error as error:
-            self.problem = str(store_error(error))
+            self.problem = words(store_error(error))
 
     # --- Records ----------------------------------------------------------------------------------------------------
 

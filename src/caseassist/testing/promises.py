@@ -1,13 +1,30 @@
 """What the checks share: records to try things with, and how a broken promise is told."""
 
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import NoReturn, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
+
+import anyio
 
 from caseassist.core.records import Record
 from caseassist.core.session import Session
+from caseassist.testing.cancellation import CancelledAt
 
-__all__ = ["AT", "CLIENT_ID", "LONG_S", "PERSONAL", "broken", "broken_by", "identities", "kept", "raised", "records_of"]
+__all__ = [
+    "AT",
+    "CLIENT_ID",
+    "LONG_S",
+    "PERSONAL",
+    "BrokenPromise",
+    "broken",
+    "broken_by",
+    "cut",
+    "identities",
+    "kept",
+    "raised",
+    "records_of",
+]
 
 E = TypeVar("E", bound=Exception)
 
@@ -17,6 +34,8 @@ PERSONAL = "personal-9f2c1d7e"
 """Stands in every record that is made here, as something that a person wrote."""
 LONG_S = 30.0
 """Seconds after which something hangs."""
+MOST_WAITS = 1000
+"""A call that waits more often than this has no end."""
 
 
 class BrokenPromise(AssertionError):
@@ -51,6 +70,17 @@ async def raised(kind: type[E], call: Awaitable[object], promise: str) -> E:
     except Exception as error:  # noqa: BLE001 (whatever it is, it is not what was promised)
         broken_by(error, promise)
     broken(promise)
+
+
+async def cut(coroutine: Coroutine[Any, Any, object], k: int, *, may_raise: type[Exception]) -> bool:
+    """Cancel a call at its ``k``-th wait; say whether it came to that."""
+    if k > MOST_WAITS:
+        broken(f"a call ends, and does not wait more than {MOST_WAITS} times")
+    with anyio.CancelScope() as scope:
+        run: Awaitable[object] = CancelledAt(coroutine, scope, k)
+        with suppress(may_raise):
+            await run
+    return scope.cancel_called
 
 
 def records_of(

@@ -5,19 +5,17 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequ
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 from typing import Any
+from uuid import uuid4
 
 import anyio
 
 from caseassist.core.errors import DeliveryError, SinkRefused, SinkUnavailable
 from caseassist.core.records import Record, encode
 from caseassist.sinks.base import Sink
-from caseassist.testing.cancellation import CancelledAt
-from caseassist.testing.promises import LONG_S, broken, broken_by, identities, kept, records_of
+from caseassist.testing.promises import LONG_S, broken_by, cut, identities, kept, records_of
 
 __all__ = ["check_sink"]
 
-MOST_WAITS = 1000
-"""A call that waits more often than this is not cancelled at every one."""
 PAUSE_S = 0.01
 """Seconds between two tries, when a sink is busy with what was cancelled."""
 MOST_TRIES = 200
@@ -50,6 +48,11 @@ class _Place:
     def __init__(self, taken: Callable[[], Sequence[Record]] | None) -> None:
         self._taken = taken
         self._before = 0 if taken is None else len(taken())
+        self._run = uuid4().hex[:8]
+
+    def records_of(self, session_id: str, count: int, *, ended: bool = False) -> list[Record]:
+        """Records that the place has never seen: it may have been checked before."""
+        return records_of(f"{session_id} {self._run}", count, ended=ended)
 
     def has(self, expected: Sequence[Record], promise: str, *, repeated: bool = False) -> None:
         """Each session's records must be there in sequence; with ``repeated``, with others before them."""
@@ -66,7 +69,7 @@ class _Place:
             kept(found == wanted, "a sink delivers records as they are")
 
 
-async def _is_described(make: Make, _: _Place) -> None:
+async def _is_described(make: Make, place: _Place) -> None:
     """a sink has a name of its own and says what it can be given"""
     sink, again = make(), make()
     name = sink.name
@@ -77,7 +80,7 @@ async def _is_described(make: Make, _: _Place) -> None:
     kept(0 <= sink.linger_s < math.inf, "linger_s is a number of seconds, at least 0")
     kept(sink.on_refused in ("continue", "hold"), "on_refused is 'continue' or 'hold'")
     async with _opened(sink):
-        await _deliver(sink, records_of("described", 1))
+        await _deliver(sink, place.records_of("described", 1))
         kept(sink.name == name, "a sink keeps its name")
 
 
@@ -85,12 +88,12 @@ async def _takes_all_in_order(make: Make, place: _Place) -> None:
     """a sink takes what it is given, in order"""
     async with _opened(make()) as sink:
         most = min(sink.batch_records, 20)
-        one = records_of("in order", 3 + most, ended=True)
+        one = place.records_of("in order", 3 + most, ended=True)
         took = await _deliver(sink, one[:1]) + await _deliver(sink, one[1 : 1 + most])
         took += await _deliver(sink, one[1 + most : 2 + most]) + await _deliver(sink, one[2 + most :])
         place.has(took, "a sink takes what it is given, in order")
         if sink.sessions_at_once == 1 and most > 1:
-            a, b = records_of("mixed a", most), records_of("mixed b", most)
+            a, b = place.records_of("mixed a", most), place.records_of("mixed b", most)
             mixed = [record for pair in zip(a, b, strict=True) for record in pair]
             for begin in range(0, len(mixed), most):
                 took += await _deliver(sink, mixed[begin : begin + most])
@@ -101,7 +104,7 @@ async def _takes_all_in_order(make: Make, place: _Place) -> None:
 async def _takes_records_again(make: Make, place: _Place) -> None:
     """a sink can be given again what it has taken"""
     async with _opened(make()) as sink:
-        records = records_of("again", min(sink.batch_records, 3))
+        records = place.records_of("again", min(sink.batch_records, 3))
         await _deliver(sink, records)
         took = await _deliver(sink, records)
         place.has(took, "a sink can be given again what it has taken", repeated=True)
@@ -112,7 +115,7 @@ async def _takes_sessions_at_once(make: Make, place: _Place) -> None:
     took: list[Record] = []
 
     async def deliver(number: int) -> None:
-        records = records_of(f"beside {number}", 4)
+        records = place.records_of(f"beside {number}", 4)
         for begin in range(0, 4, step):
             took.extend(await _deliver(sink, records[begin : begin + step]))
 
@@ -128,7 +131,7 @@ async def _can_be_cut_off_delivering(make: Make, place: _Place) -> None:
     """a delivery that was cancelled can be repeated"""
     for k in count(1):
         async with _opened(make()) as sink:
-            records = records_of(f"cut {k}", min(sink.batch_records, 3))
+            records = place.records_of(f"cut {k}", min(sink.batch_records, 3))
             was_cut = await _cut(sink.deliver(list(records)), k)
             took = await _deliver(sink, records)
             place.has(took, "a delivery that was cancelled can be repeated, and is in order then", repeated=True)
@@ -136,7 +139,7 @@ async def _can_be_cut_off_delivering(make: Make, place: _Place) -> None:
             return
 
 
-async def _can_be_cut_off_opening(make: Make, _: _Place) -> None:
+async def _can_be_cut_off_opening(make: Make, place: _Place) -> None:
     """a sink whose opening was cancelled can be closed, and another one opened"""
     for k in count(1):
         sink = make()
@@ -144,32 +147,32 @@ async def _can_be_cut_off_opening(make: Make, _: _Place) -> None:
         await _close(sink)
         if not was_cut:
             break
-    await _works(make, "another sink can be opened after the opening of one was cancelled")
+    await _works(make, place, "another sink can be opened after the opening of one was cancelled")
 
 
-async def _can_be_cut_off_closing(make: Make, _: _Place) -> None:
+async def _can_be_cut_off_closing(make: Make, place: _Place) -> None:
     """a sink whose closing was cancelled leaves its place to the next one"""
     for k in count(1):
         sink = make()
         await sink.open()
-        await _deliver(sink, records_of(f"closing {k}", 1))
+        await _deliver(sink, place.records_of(f"closing {k}", 1))
         was_cut = await _cut(sink.aclose(), k)
-        await _works(make, "a sink whose closing was cancelled leaves its place to the next one")
+        await _works(make, place, "a sink whose closing was cancelled leaves its place to the next one")
         if not was_cut:
             return
 
 
-async def _can_be_closed_after_cancellation(make: Make, _: _Place) -> None:
+async def _can_be_closed_after_cancellation(make: Make, place: _Place) -> None:
     """a sink can be closed after a delivery was cancelled, and when it was never open"""
     for k in count(1):
         sink = make()
         await sink.open()
-        was_cut = await _cut(sink.deliver(records_of(f"left {k}", 1)), k)
+        was_cut = await _cut(sink.deliver(place.records_of(f"left {k}", 1)), k)
         await _close(sink)
         if not was_cut:
             break
     await _close(make())
-    await _works(make, "a sink that was closed leaves its place to the next one")
+    await _works(make, place, "a sink that was closed leaves its place to the next one")
 
 
 @asynccontextmanager
@@ -225,23 +228,17 @@ async def _close(sink: Sink) -> None:
         broken_by(error, "a sink can be closed")
 
 
-async def _works(make: Make, promise: str) -> None:
+async def _works(make: Make, place: _Place, promise: str) -> None:
     try:
         async with _opened(make()) as sink:
-            await _deliver(sink, records_of("still works", 1))
+            await _deliver(sink, place.records_of("still works", 1))
     except Exception as error:  # noqa: BLE001 (whatever it is, it is not what was promised)
         broken_by(error, promise)
 
 
 async def _cut(coroutine: Coroutine[Any, Any, object], k: int) -> bool:
-    """Cancel a call at its ``k``-th wait; say whether it came to that."""
-    if k > MOST_WAITS:
-        broken(f"a call ends, and does not wait more than {MOST_WAITS} times")
-    with anyio.CancelScope() as scope:
-        run: Awaitable[object] = CancelledAt(coroutine, scope, k)
-        with suppress(DeliveryError):  # it may refuse, or be busy with what was cancelled before
-            await run
-    return scope.cancel_called
+    # It may refuse, or be busy with what was cancelled before.
+    return await cut(coroutine, k, may_raise=DeliveryError)
 
 
 _CHECKS: tuple[Callable[[Make, _Place], Awaitable[None]], ...] = (

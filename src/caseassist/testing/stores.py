@@ -3,7 +3,6 @@
 import os
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import suppress
 from datetime import timedelta
 from itertools import count
 from typing import Any, get_args
@@ -15,14 +14,13 @@ from msgspec.structs import replace
 from caseassist.core.errors import AppendUnknown, Forked, PositionConflict, SequenceConflict, SessionErased
 from caseassist.core.records import Record, encode
 from caseassist.stores.base import MAX_APPENDED, Ack, Durability, Quarantined, SinkState, Store, Stored
-from caseassist.testing.cancellation import CancelledAt
 from caseassist.testing.promises import (
     AT,
     CLIENT_ID,
     LONG_S,
     PERSONAL,
-    broken,
     broken_by,
+    cut,
     identities,
     kept,
     raised,
@@ -35,8 +33,6 @@ SINK = "sink"
 OTHER_CLIENT_ID = "0b8a6f52-1f0e-4c8b-8c38-6a1d2e3f4a5b"
 ENOUGH = 10_000
 """More than anything that is put into a store here."""
-MOST_WAITS = 1000
-"""A call that waits more often than this is not cancelled at every one."""
 
 
 async def check_store(make: Callable[[], Store], *, reopen: Callable[[], Store] | None = None) -> None:
@@ -383,8 +379,14 @@ async def _resolves(store: Store) -> None:
         await _stands(store, dropped, delivered=2, promise="to resolve what is not in quarantine changes nothing")
     await store.resolve(SINK, 4, delivered=True)
     await store.resolve(SINK, 5, delivered=False)
-    state = await store.state(SINK)
-    kept(state.delivered == 2, "delivered counts what was delivered up to the position, and nothing beyond it")
+    await _stands(
+        store,
+        SinkState(
+            position=3, quarantined=1, quarantined_ahead=1, dropped={"operator": 1}, dropped_ahead={5: "operator"}
+        ),
+        delivered=2,
+        promise="what is dropped beyond the position is named, and not counted before the position has passed it",
+    )
     await store.commit(SINK, after=3, position=6)
     await _stands(
         store,
@@ -790,14 +792,7 @@ async def _stands(
 
 
 async def _cut(coroutine: Coroutine[Any, Any, object], k: int) -> bool:
-    """Cancel a call at its ``k``-th wait; say whether it came to that."""
-    if k > MOST_WAITS:
-        broken(f"a call ends, and does not wait more than {MOST_WAITS} times")
-    with anyio.CancelScope() as scope:
-        run: Awaitable[object] = CancelledAt(coroutine, scope, k)
-        with suppress(AppendUnknown):
-            await run
-    return scope.cancel_called
+    return await cut(coroutine, k, may_raise=AppendUnknown)
 
 
 _CHECKS: tuple[Callable[[Store], Awaitable[None]], ...] = (

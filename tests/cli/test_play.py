@@ -1,86 +1,19 @@
-"""The command line, as a person and as a program use it."""
+"""Playing scripts, and the life cycle and the schemas, as a person and as a program use them."""
 
 import json
 import os
 import signal
-import socket
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
 from xml.etree import ElementTree
 
 import pytest
-from click.testing import CliRunner, Result
+from tests.cli.runs import CONTEXT, EXAMPLE, SOLVE, START, Server, answers, process, run
 
-from caseassist.cli import MAX_LINE_BYTES, main
+from caseassist.cli import main
+from caseassist.cli.play import MAX_LINE_BYTES
+from caseassist.cli.quarantine import quarantine
 from caseassist.core.machine import STATES, TABLE
 from caseassist.core.records import decode_lines
-
-EXAMPLE = Path(__file__).parent.parent / "examples" / "session.jsonl"
-CONTEXT = ("--search-hub", "bot", "--language", "en")
-START = b'{"session": "a1", "do": "start"}\n'
-SOLVE = b'{"session": "a1", "do": "solve"}\n'
-
-
-def run(*args: str, stdin: bytes = b"", env: dict[str, str | None] | None = None) -> Result:
-    return CliRunner(env={"COVEO_TOKEN": None, **(env or {})}).invoke(main, args, input=stdin)
-
-
-def answers(result: Result) -> list[Any]:
-    return [json.loads(line) for line in result.stdout.splitlines()]
-
-
-@pytest.fixture
-def server() -> Iterator["Server"]:
-    with Server() as server:
-        yield server
-
-
-class Server:
-    """A real HTTP server on the loopback interface that keeps what it is sent and answers by ``status``."""
-
-    def __init__(self) -> None:
-        self.status = 200
-        self.heads: list[bytes] = []
-        self.bodies: list[Any] = []
-
-    def __enter__(self) -> Self:
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.port = self._socket.getsockname()[1]
-        self._thread = threading.Thread(target=self._accept, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-        self._thread.join()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            with connection, connection.makefile("rb") as lines:
-                while head := self._read_head(lines):
-                    length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
-                    self.heads.append(head)
-                    self.bodies.append(json.loads(lines.read(length)))
-                    connection.sendall(b"HTTP/1.1 %d X\r\nContent-Length: 2\r\n\r\n{}" % self.status)
-
-    @staticmethod
-    def _read_head(lines: Any) -> bytes:
-        head = b""
-        while not head.endswith(b"\r\n\r\n"):
-            line = lines.readline()
-            if not line:
-                return b""
-            head += line
-        return head
 
 
 def test_the_example_is_played_to_a_file_and_told_to_people(tmp_path: Path) -> None:
@@ -238,20 +171,13 @@ def test_results_can_go_to_a_file(tmp_path: Path) -> None:
     assert json.loads(run("schema", "script").stdout)["oneOf"]
 
 
-@pytest.mark.parametrize("command", [(), ("play",), ("diagram",), ("schema",)])
+@pytest.mark.parametrize(
+    "command", [(), *((name,) for name in main.commands), *(("quarantine", name) for name in quarantine.commands)]
+)
 def test_help_is_there(command: tuple[str, ...]) -> None:
     result = run(*command, "--help")
     assert result.exit_code == 0
     assert result.stdout.startswith("Usage: ")
-
-
-def process(*args: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "caseassist.cli", *args],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
 
 
 def test_a_pipe_is_answered_line_by_line() -> None:

@@ -1,0 +1,355 @@
+"""Stores, logs, delivery and the quarantine on the command line."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cli.runs import CONTEXT, EXAMPLE, SOLVE, START, Server, answers, process, run
+
+from caseassist.core.records import decode_lines
+
+UPDATE = b'{"session": "a1", "do": "update_field", "fieldName": "subject", "value": "It hums"}\n'
+TOKEN = {"COVEO_TOKEN": "xx-canary"}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    """A store with the two sessions of the example."""
+    url = f"sqlite:{tmp_path / 'cases.db'}"
+    assert run("play", str(EXAMPLE), *CONTEXT, "--store", url).exit_code == 0
+    return url
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """A file with the records of the example."""
+    file = tmp_path / "log.jsonl"
+    assert run("play", str(EXAMPLE), *CONTEXT, "--sink", f"file:{file}").exit_code == 0
+    return file
+
+
+def parsed(*args: str, status: int = 0, env: dict[str, str | None] | None = None) -> list[Any]:
+    result = run(*args, "--format", "json", env=env)
+    assert result.exit_code == status, result.output
+    return answers(result)
+
+
+# --- Playing into a store -------------------------------------------------------------------------------------------
+
+
+def test_a_session_goes_on_in_another_run(tmp_path: Path) -> None:
+    url = f"sqlite:{tmp_path / 'cases.db'}"
+    assert run("play", "-", "--store", url, stdin=START).exit_code == 0
+    assert run("play", "-", "--store", url, stdin=UPDATE).exit_code == 0
+    again = run("play", "-", "--store", url, "--format", "json", stdin=START + SOLVE)
+    assert [answer["ok"] for answer in answers(again)] == [False, True]
+    assert answers(again)[1]["seq"] == 2
+
+
+def test_what_was_not_delivered_is_delivered_by_the_next_run(tmp_path: Path, server: Server) -> None:
+    url = f"sqlite:{tmp_path / 'cases.db'}"
+    server.status = 503
+    first = run("play", "-", "--store", url, "--sink", server.url, "--drain-timeout", "0.1", stdin=START, env=TOKEN)
+    assert first.exit_code == 3
+    server.status = 200
+    server.bodies.clear()
+    second = run("play", "-", "--store", url, "--sink", server.url, stdin=SOLVE, env=TOKEN)
+    assert second.exit_code == 0
+    assert [body["svc_action"] for body in server.bodies] == ["ticket_create_start", "ticket_cancel"]
+    assert "canary" not in first.output + second.output
+
+
+@pytest.mark.parametrize("url", ["sqlite:", "sqlite:x?durability=none", "postgres:x", "sqlite"])
+def test_a_store_that_is_none_is_said(url: str) -> None:
+    result = run("play", "-", "--store", url)
+    assert result.exit_code == 2
+    assert "store" in result.stderr
+
+
+@pytest.mark.parametrize("command", [("replay",), ("verify",), ("send", "--sink", "null:")])
+def test_a_store_to_be_read_must_be_there(command: Sequence[str], tmp_path: Path) -> None:
+    result = run(*command, f"sqlite:{tmp_path / 'no.db'}")
+    assert result.exit_code == 2
+    assert "there is no store" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- Replay ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("source", ["store", "log", "-"])
+def test_replay_shows_the_sessions_of_any_log(source: str, store: str, log: Path) -> None:
+    name = {"store": store, "log": str(log), "-": "-"}[source]
+    result = run("replay", name, "--format", "json", stdin=log.read_bytes())
+    assert result.exit_code == 0
+    first, second = answers(result)
+    assert (first["session"], first["records"], first["state"], first["stage"]) == ("a1", 11, "solved", 1)
+    assert second["ticket"]["id"] == "5003000000D8cuI"
+    text = run("replay", name, stdin=log.read_bytes()).stdout
+    assert "2 sessions, 2 ended" in text
+    assert "created" in text
+
+
+def test_replay_goes_back_in_time(store: str) -> None:
+    (then,) = parsed("replay", store, "--session", "a1", "--at", "1")
+    (now,) = parsed("replay", store, "--session", "a1")
+    assert (then["state"], then["records"], len(then["events"])) == ("filling", 2, 2)
+    assert (now["state"], now["records"], len(now["events"])) == ("solved", 11, 11)
+    assert then["ticket"] != now["ticket"]
+    assert "classifications_offered" in run("replay", store, "--session", "a1", "--at", "3").stdout
+
+
+def test_replay_names_lines_that_it_cannot_use_and_uses_the_others(log: Path) -> None:
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join([lines[0], b"\n", b'{"half": \n', lines[1], lines[3], *lines[4:]]))
+    result = run("replay", str(log), "--format", "json")
+    assert result.exit_code == 1
+    assert f"{log}, line 3: not a JSON object" in result.stderr.replace("\n", " ").replace("  ", " ")
+    assert {answer["session"]: answer["state"] for answer in answers(result)} == {"a1": "filling", "b2": "created"}
+
+
+def test_a_long_table_is_cut_and_says_so(store: str) -> None:
+    assert "2 sessions, 2 ended; 1 shown" in run("replay", store, "--limit", "1").stdout
+
+
+def test_what_people_have_written_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    url = f"sqlite:{tmp_path / 'cases.db'}"
+    evil = json.dumps({"session": "a1", "do": "update_field", "fieldName": "subject", "value": "\x1b[2Jred\u202e"})
+    run("play", "-", "--store", url, stdin=START + evil.encode() + b"\n")
+    text = run("replay", url).stdout
+    assert "\x1b[2J" not in text
+    assert "\u202e" not in text
+    assert "[2Jred" in text
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--at", "3"), "--at needs --session"),
+        (("--session", "zz"), "no record of session 'zz'"),
+        (("--session", "a1", "--at", "-1"), "-1"),
+    ],
+)
+def test_replay_says_what_it_cannot_show(args: Sequence[str], said: str, store: str) -> None:
+    result = run("replay", store, *args)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+# --- Verify ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_whole_log_is_whole(store: str, log: Path) -> None:
+    for name in (store, str(log)):
+        assert parsed("verify", name) == [{"ok": True, "records": 15, "sessions": 2, "problems": []}]
+    assert "15 records of 2 sessions, no problems" in run("verify", store).stdout
+
+
+def test_verify_names_what_is_missing_twice_or_damaged(log: Path) -> None:
+    lines = log.read_bytes().splitlines(keepends=True)
+    for changed, said in (
+        ([*lines[:2], *lines[3:]], "line 3"),
+        ([*lines[:2], lines[1], *lines[2:]], "line 3"),
+        ([*lines[:2], lines[2][:-9] + b"\n", *lines[3:]], "line 3"),
+    ):
+        log.write_bytes(b"".join(changed))
+        (found,) = parsed("verify", str(log), status=1)
+        assert not found["ok"]
+        assert said in found["problems"][0]
+
+
+def test_verify_finds_a_damaged_record_of_a_store(store: str) -> None:
+    import sqlite3
+
+    with sqlite3.connect(store.removeprefix("sqlite:")) as connection:
+        connection.execute("UPDATE records SET record = x'7b' WHERE position = 3")
+    connection.close()
+    (found,) = parsed("verify", store, status=1)
+    assert "position 3" in found["problems"][0]
+
+
+def test_verify_says_that_a_file_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / "text.db").write_text("no database at all, but long enough to be looked at as one\n" * 20)
+    result = run("verify", f"sqlite:{tmp_path / 'text.db'}")
+    assert result.exit_code == 2
+    assert "damaged, or no store" in " ".join(result.stderr.split())
+
+
+# --- Send -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_sent_once_however_often_it_is_started(log: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.jsonl"
+    for _ in range(2):
+        (report,) = parsed("send", str(log), "--sink", f"file:{copy}")
+        assert (report["sinks"][0]["delivered"], report["sinks"][0]["pending"]) == (15, 0)
+    assert copy.read_bytes() == log.read_bytes()
+    with log.open("ab") as file:  # it has grown meanwhile
+        file.write(log.read_bytes().splitlines(keepends=True)[0].replace(b'"a1"', b'"c3"'))
+    (report,) = parsed("send", str(log), "--sink", f"file:{copy}")
+    assert report["sinks"][0]["delivered"] == 16
+    assert copy.read_bytes() == log.read_bytes()
+
+
+def test_a_pipe_is_sent_through_a_store(log: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.jsonl"
+    assert run("send", "-", "--sink", f"file:{copy}", stdin=log.read_bytes()).exit_code == 2
+    result = run(
+        "send", "-", "--sink", f"file:{copy}", "--store", f"sqlite:{tmp_path / 'p.db'}", stdin=log.read_bytes()
+    )
+    assert result.exit_code == 0
+    assert copy.read_bytes() == log.read_bytes()
+
+
+def test_a_store_is_sent_to_an_endpoint_and_offers_are_not_sent(store: str, server: Server) -> None:
+    result = run("send", store, "--sink", server.url, env=TOKEN)
+    assert result.exit_code == 0
+    assert len(server.bodies) == 13
+    assert "canary" not in result.output
+
+
+def test_lines_that_cannot_be_read_are_named_and_the_rest_is_sent(log: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    other = lines[0].replace(b'"time":"2026', b'"time":"2025')
+    log.write_bytes(b"".join([*lines[:4], b"garbage\n", other, *lines[4:]]))
+    (report,) = parsed("send", str(log), "--sink", f"file:{copy}", status=1)
+    assert report["sinks"][0]["delivered"] == 15
+    assert [problem.rpartition(",")[2] for problem in report["problems"][:1]] == [" line 5: not a JSON object in UTF-8"]
+    assert "record 0 of session 'a1' differs" in report["problems"][1]
+
+
+def test_an_endpoint_that_is_away_is_given_up_after_a_while_and_nothing_is_lost(store: str, server: Server) -> None:
+    server.status = 503
+    (report,) = parsed("send", store, "--sink", server.url, "--drain-timeout", "0.1", status=3)
+    assert report["sinks"][0]["pending"] > 0
+    server.status = 200
+    assert parsed("send", store, "--sink", server.url)[0]["sinks"][0]["delivered"] == 15
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
+def test_interrupted_and_started_again_a_send_goes_on_where_it_was(store: str, server: Server) -> None:
+    server.status = 503
+    with process("send", store, "--sink", server.url) as child:
+        assert child.stderr
+        give_up = time.monotonic() + 30
+        while not server.bodies and time.monotonic() < give_up:
+            time.sleep(0.01)
+        child.send_signal(signal.SIGINT)
+        assert child.wait() == 130
+        assert child.stderr.read().endswith(b"interrupted\n")
+    server.status = 200
+    server.bodies.clear()
+    assert parsed("send", store, "--sink", server.url)[0]["sinks"][0]["delivered"] == 15
+    assert len({body.get("z", body.get("clientId", "") + str(body)) for body in server.bodies}) == 13
+
+
+def test_send_says_what_does_not_go_together(store: str, tmp_path: Path) -> None:
+    assert run("send", store).exit_code == 2
+    result = run("send", store, "--sink", "null:", "--store", "sqlite:other.db")
+    assert result.exit_code == 2
+    assert "LOG is a store already" in result.stderr
+    before = set(tmp_path.iterdir())
+    assert run("send", str(tmp_path / "no-such-file"), "--sink", "null:").exit_code == 2
+    assert set(tmp_path.iterdir()) == before
+
+
+# --- Quarantine -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def refused(store: str, server: Server) -> str:
+    """A store of which an endpoint has refused two records."""
+    server.refuses = "ticket_field_update"
+    (report,) = parsed("send", store, "--sink", server.url, status=3)
+    assert report["sinks"][0]["quarantined"] == 3
+    return store
+
+
+def test_what_was_refused_is_listed_with_its_reason(refused: str, server: Server) -> None:
+    found = parsed("quarantine", "list", "--store", refused)
+    assert [(entry["session"], entry["seq"], entry["status"]) for entry in found] == [
+        ("a1", 1, 400), ("a1", 2, 400), ("b2", 1, 400)
+    ]  # fmt: skip
+    assert found[0]["sink"] == f"{server.url}/rest/ua"
+    assert found[0]["reason"] == "HTTP 400 Bad Request"
+    assert found[0]["action"] == "ticket_field_update"
+    assert len(parsed("quarantine", "list", "--store", refused, "--session", "b2")) == 1
+    assert parsed("quarantine", "list", "--store", refused, "--sink", "another") == []
+    text = run("quarantine", "list", "--store", refused).stdout
+    assert "3 put aside" in text
+    assert "GC110" not in text
+
+
+def test_what_was_refused_is_sent_again(refused: str, server: Server) -> None:
+    args = ("quarantine", "resend", "--store", refused, "--sink", server.url)
+    assert parsed(*args, status=3) == [{"requested": 3, "delivered": 0, "refused": 3, "waiting": 0}]
+    server.refuses = None
+    server.bodies.clear()
+    assert parsed(*args, "--session", "a1") == [{"requested": 2, "delivered": 2, "refused": 0, "waiting": 0}]
+    (entry,) = parsed("quarantine", "list", "--store", refused)
+    result = run(*args, "--position", str(entry["position"]))
+    assert result.exit_code == 0
+    assert "1 requested: 1 delivered, 0 refused again, 0 still waiting" in result.stdout
+    assert [body["svc_action"] for body in server.bodies] == ["ticket_field_update"] * 3
+    assert parsed("quarantine", "list", "--store", refused) == []
+    assert parsed("send", refused, "--sink", server.url)[0]["sinks"][0]["delivered"] == 15
+
+
+def test_what_is_not_sent_in_time_stays_requested(refused: str, server: Server) -> None:
+    server.status, server.refuses = 503, None
+    args = ("quarantine", "resend", "--store", refused, "--sink", server.url, "--drain-timeout", "0.2")
+    assert parsed(*args, status=3) == [{"requested": 3, "delivered": 0, "refused": 0, "waiting": 3}]
+    assert all(entry["requested"] for entry in parsed("quarantine", "list", "--store", refused))
+    server.status = 200
+    assert parsed("send", refused, "--sink", server.url)[0]["sinks"][0]["pending"] == 0
+
+
+def test_what_was_refused_is_dropped_and_counted(refused: str, server: Server) -> None:
+    name = f"{server.url}/rest/ua"
+    result = run("quarantine", "drop", "--store", refused, "--sink", name)
+    assert result.exit_code == 2
+    assert "say what to drop" in result.stderr
+    assert parsed("quarantine", "drop", "--store", refused, "--sink", name, "--session", "b2") == [{"dropped": 1}]
+    assert "2 dropped" in run("quarantine", "drop", "--store", refused, "--sink", name, "--all").stdout
+    (report,) = parsed("send", refused, "--sink", server.url)
+    assert (report["sinks"][0]["delivered"], report["sinks"][0]["dropped"]) == (12, {"operator": 3})
+
+
+# --- Upkeep ---------------------------------------------------------------------------------------------------------
+
+
+def test_sessions_that_people_have_left_are_quit(tmp_path: Path) -> None:
+    url = f"sqlite:{tmp_path / 'cases.db'}"
+    old = b'{"session": "old", "do": "start", "at": "2026-11-20T12:00:00Z"}\n'
+    assert run("play", "-", "--store", url, stdin=old + START).exit_code == 0
+    assert parsed("expire", "--store", url) == [{"expired": ["old"]}]
+    assert "1 sessions expired" in run("expire", "--store", url, "--idle", "0").stdout
+    assert [session["state"] for session in parsed("replay", url)] == ["quit", "quit"]
+
+
+def test_a_session_and_a_person_are_erased(store: str) -> None:
+    (client_id,) = {session["context"]["clientId"] for session in parsed("replay", store) if session["session"] == "b2"}
+    file = Path(store.removeprefix("sqlite:"))
+    assert b"electrical panel of my" in file.read_bytes()
+    assert parsed("erase", "--store", store, "--session", "a1") == [{"erased": ["a1"]}]
+    assert "1 sessions erased" in run("erase", "--store", store, "--client", client_id.upper()).stdout
+    assert b"electrical panel of my" not in file.read_bytes()
+    assert [session["ticket"] for session in parsed("replay", store)] == [{}, {}]
+    assert run("erase", "--store", store).exit_code == 2
+    assert run("erase", "--store", store, "--session", "a1", "--client", client_id).exit_code == 2
+
+
+def test_old_sessions_are_removed(store: str, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.jsonl"
+    assert run("send", store, "--sink", f"file:{copy}").exit_code == 0
+    assert parsed("prune", "--store", store, "--older-than", "36500") == [{"removed": 0}]
+    assert "1 sessions removed" in run("prune", "--store", store, "--older-than", "0").stdout
+    assert [session["session"] for session in parsed("replay", store)] == ["b2"]  # it has the newest record
+    assert run("prune", "--store", store, "--older-than", "1e99").exit_code == 2
+    assert len(list(decode_lines(copy.read_bytes().splitlines()))) == 15
