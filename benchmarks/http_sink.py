@@ -11,7 +11,7 @@ from benchmarks.data import sessions
 from benchmarks.http_transport import running_server
 from benchmarks.results import Result, result
 from caseassist.core.records import Record
-from caseassist.delivery import Courier
+from caseassist.delivery.courier import Courier
 from caseassist.sinks.http import HTTPSink
 from caseassist.stores.memory import MemoryStore
 from caseassist.transport import HTTPTransport
@@ -31,7 +31,7 @@ async def deliver(records: list[Record], port: int, in_flight: int) -> float:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(courier.run)
         for begin in range(0, len(records), 10):
-            courier.notify(await store.append(records[begin : begin + 10], timeout_s=1))
+            courier.notify((await store.append(records[begin : begin + 10], timeout_s=1)).position)
         begin_s = time.perf_counter()
         await courier.drain()
         taken_s = time.perf_counter() - begin_s

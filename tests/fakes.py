@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import anyio
 import anyio.lowlevel
+from tests.canaries import TEXT
 
 from caseassist.core.errors import SinkRefused
 from caseassist.core.records import Record
@@ -22,7 +23,7 @@ LONG_S = 30.0
 """A deadline that no test reaches: it bounds a hang."""
 
 
-def records_of(session_id: str, count: int, *, ended: bool = False, text: str = "x") -> list[Record]:
+def records_of(session_id: str, count: int, *, ended: bool = False, text: str = TEXT) -> list[Record]:
     """The records of one session: a start, updates of a field and, if ``ended``, a solve."""
     session = Session(id=session_id)
     records: list[Record] = []

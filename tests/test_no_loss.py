@@ -9,6 +9,7 @@ import anyio.lowlevel
 import msgspec
 from anyio.abc import SocketAttribute, SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
+from tests.canaries import TEXT, TOKEN
 from tests.fakes import LONG_S, Pauses
 
 from caseassist import CaseAssist, HTTPSink, MemoryStore
@@ -100,7 +101,7 @@ async def test_nothing_is_lost_and_the_books_balance_at_every_moment() -> None:
 
     with anyio.fail_after(10 * LONG_S):
         async with running(server) as url:
-            sink = HTTPSink(url, token="t", sessions_at_once=IN_FLIGHT)
+            sink = HTTPSink(url, token=TOKEN, sessions_at_once=IN_FLIGHT)
             store = MemoryStore(max_records=2000, when_full="wait")
             async with (
                 CaseAssist(
@@ -112,7 +113,7 @@ async def test_nothing_is_lost_and_the_books_balance_at_every_moment() -> None:
                 for number in range(SESSIONS):
                     case = await assist.start(session_id=f"s{number}")
                     recorded += 1
-                    await case.update_field("subject", "text")
+                    await case.update_field("subject", TEXT)
                     recorded += 1
                     await case.solve()
                     recorded += 1

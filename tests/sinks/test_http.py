@@ -107,8 +107,8 @@ async def test_sessions_go_side_by_side_and_each_in_order() -> None:
     pages: dict[str, list[int]] = {}
     for request in server.requests:
         event = msgspec.json.decode(request.body)
-        subject = event.get("svc_ticket_subject", "x0")
-        pages.setdefault(event["pid"], []).append(int(subject[1:]))
+        subject = event.get("svc_ticket_subject", "0")
+        pages.setdefault(event["pid"], []).append(int(subject[-1]))
     assert len(pages) == 20
     assert all(order == [0, 1, 2, 3, 4] for order in pages.values())
 
