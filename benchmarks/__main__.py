@@ -13,7 +13,7 @@ from rich.table import Table
 
 from benchmarks.results import Result
 
-NAMES = ("encode", "decode", "step", "step_file", "live", "sqlite_store", "http_sink")
+NAMES = ("encode", "decode", "step", "step_file", "live", "sqlite_store", "http_sink", "courier")
 
 
 def main() -> None:
@@ -31,13 +31,14 @@ def main() -> None:
     for name in args.names or NAMES:
         with console.status(f"{name} …"):
             results += import_module(f"benchmarks.{name}").run(args.quick)
-    table = Table("benchmark", "events/s", "spread", "of the floor", "times faster than")
+    table = Table("benchmark", "figure", "unit", "spread", "of the floor", "times faster than")
     for result in results:
         ratios = result.ratios
         floor = ratios.pop("floor", None)
         table.add_row(
             result.name,
-            f"{result.value:,.0f}",
+            f"{result.value:,.0f}" if result.value >= 100 else f"{result.value:,.1f}",
+            result.unit,
             f"{result.spread:.0%}",
             "" if floor is None else f"{floor:.2f}",
             ", ".join(f"{peer} {ratio:.1f}" for peer, ratio in ratios.items()),

@@ -47,10 +47,10 @@ def watch() -> None:
     logging.getLogger("caseassist").setLevel(logging.DEBUG)
     for cls in {*_all(CaseAssistError), TransportError}:
         if "__init__" in cls.__dict__:
-            cls.__init__ = _watched_error(cls.__init__)  # type: ignore[method-assign]
+            setattr(cls, "__init__", _watched_error(cls.__dict__["__init__"]))  # noqa: B010
     for store in (MemoryStore, SQLiteStore):
-        store.commit = _watched_commit(store.commit)  # type: ignore[assignment,method-assign]
-        store.put_back = _watched_put_back(store.put_back)  # type: ignore[assignment,method-assign]
+        store.commit = _watched_commit(store.commit)  # type: ignore[method-assign]
+        store.put_back = _watched_put_back(store.put_back)  # type: ignore[method-assign]
     sys.addaudithook(_watch_arguments)
 
 

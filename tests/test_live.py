@@ -26,6 +26,7 @@ from caseassist.core.errors import (
 from caseassist.core.records import Record
 from caseassist.core.session import Session
 from caseassist.delivery.courier import Courier
+from caseassist.stores.base import Ack
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 CONTEXT = Context(client_id=CLIENT_ID, search_hub="bot", language="en")
@@ -197,12 +198,12 @@ async def test_after_an_unknown_outcome_the_next_action_looks_what_is_stored() -
     class CutOff(MemoryStore):
         cut = False
 
-        async def append(self, records: Sequence[Record], *, timeout_s: float) -> int:
-            position = await super().append(records, timeout_s=timeout_s)
+        async def append(self, records: Sequence[Record], *, timeout_s: float) -> Ack:
+            ack = await super().append(records, timeout_s=timeout_s)
             if self.cut:
                 self.cut = False
                 raise AppendUnknown(records[0].session_id, records[0].seq)
-            return position
+            return ack
 
     store = CutOff()
     async with CaseAssist(CONTEXT, store=store) as assist:

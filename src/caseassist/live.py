@@ -18,12 +18,15 @@ import anyio.lowlevel
 
 from caseassist.core.erasure import is_erased
 from caseassist.core.errors import (
+    CorruptRecord,
     Forked,
+    IllegalTransition,
     InvalidAction,
     NotRunning,
     SequenceConflict,
     SessionErased,
     UnknownSession,
+    UnsupportedRecord,
 )
 from caseassist.core.events import (
     Classification,
@@ -202,7 +205,9 @@ class CaseAssist:
         """Quit, with cause ``timeout``, the sessions in which nothing happened for ``idle_s`` seconds before ``now``.
 
         Returns their ids. Call it every minute or so, from one worker or from many: a session that another worker has
-        just expired, or gone on with, is left alone. Raises InvalidAction, StoreFull, AppendUnknown, NotRunning.
+        just expired, or gone on with, is left alone. So is one that cannot be read (`caseassist verify` names it), or
+        that a life cycle of your own does not let quit. Raises InvalidAction, StoreFull, StoreUnavailable,
+        AppendUnknown, NotRunning.
         """
         now = self.clock() if now is None else now
         Session(id="").expire(now, idle_s=idle_s)  # says what is wrong with the arguments
@@ -218,17 +223,21 @@ class CaseAssist:
             found = [session_id for session_id in idle if session_id not in left]
             for session_id in found:
                 left.add(session_id)
-                records = await self.store.load(session_id)
-                if not records or is_erased(records[0]):
-                    continue
-                session = Session.fold(records, Session(id=session_id, life_cycle=self.life_cycle))
-                if quitting := session.expire(now, idle_s=idle_s):
-                    try:
-                        await self.append(quitting)
-                    except SequenceConflict:
+                try:
+                    records = await self.store.load(session_id)
+                    if not records or is_erased(records[0]):
                         continue
-                    expired.append(session_id)
-                    left.discard(session_id)
+                    session = Session.fold(records, Session(id=session_id, life_cycle=self.life_cycle))
+                    quitting = session.expire(now, idle_s=idle_s)
+                    if not quitting:
+                        continue
+                    await self.append(quitting)
+                except (SequenceConflict, SessionErased):
+                    continue
+                except (CorruptRecord, UnsupportedRecord, IllegalTransition):  # it must not keep the others from ending
+                    continue
+                expired.append(session_id)
+                left.discard(session_id)
             if not found:
                 return expired
 
@@ -238,7 +247,11 @@ class CaseAssist:
         What is on its way to a sink at this moment may still arrive. What sinks have is theirs.
         """
         self._running()
-        return await self.store.erase(session_id=session_id, client_id=client_id)
+        try:
+            return await self.store.erase(session_id=session_id, client_id=client_id)
+        finally:  # what was in quarantine is dropped by it
+            for courier in self._couriers:
+                courier.look_for_requests()
 
     async def quarantined(self, sink: str, *, after: int = 0, limit: int = 1000) -> Sequence[Quarantined]:
         """Return up to ``limit`` records that a sink refused, whose position is greater than ``after``, in order."""
@@ -248,16 +261,18 @@ class CaseAssist:
     async def resend(self, sink: str, *, session_id: str | None = None, position: int | None = None) -> int:
         """Have records sent again that a sink refused: all, those of a session, or one. Returns how many."""
         self._running()
-        count = await self.store.request_resend(sink, session_id=session_id, position=position)
-        self._look_for_requests(sink)
-        return count
+        try:
+            return await self.store.request_resend(sink, session_id=session_id, position=position)
+        finally:  # cut off, it may be requested all the same
+            self._look_for_requests(sink)
 
     async def drop(self, sink: str, position: int) -> bool:
         """Drop a record that a sink refused, for that sink. False if there is no such."""
         self._running()
-        there = await self.store.resolve(sink, position, delivered=False)
-        self._look_for_requests(sink)
-        return there
+        try:
+            return await self.store.resolve(sink, position, delivered=False)
+        finally:
+            self._look_for_requests(sink)
 
     def health(self) -> Health:
         """Whether records can be kept and are delivered: for the health check of your bot.

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -19,7 +20,7 @@ START = b'{"session": "a1", "do": "start"}\n'
 SOLVE = b'{"session": "a1", "do": "solve"}\n'
 
 
-def run(*args: str, stdin: bytes = b"", env: dict[str, str | None] | None = None) -> Result:
+def run(*args: str, stdin: bytes = b"", env: Mapping[str, str | None] | None = None) -> Result:
     return CliRunner(env={"COVEO_TOKEN": None, **(env or {})}).invoke(main, args, input=stdin)
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ def log(tmp_path: Path) -> Path:
     return file
 
 
-def parsed(*args: str, status: int = 0, env: dict[str, str | None] | None = None) -> list[Any]:
+def parsed(*args: str, status: int = 0, env: Mapping[str, str | None] | None = None) -> list[Any]:
     result = run(*args, "--format", "json", env=env)
     assert result.exit_code == status, result.output
     return answers(result)

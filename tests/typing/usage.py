@@ -19,13 +19,19 @@ from caseassist import (
     MemoryStore,
     Record,
     Session,
+    SQLiteStore,
     Ticket,
     client_id_from,
 )
-from caseassist.core.errors import IllegalTransition, InvalidAction
+from caseassist.core.errors import IllegalTransition, InvalidAction, SequenceConflict
 from caseassist.core.events import Classification, Document, TicketFieldUpdate
 from caseassist.core.records import decode, decode_lines, encode, encode_lines
+from caseassist.delivery.reports import Health
 from caseassist.sinks.base import Sink
+from caseassist.sinks.redacting import RedactingSink, ticket_members
+from caseassist.stores.base import Durability, Quarantined
+from caseassist.testing import check_sink, check_store
+from caseassist.wire.secret import Secret
 
 
 class PrintSink(Sink):
@@ -77,6 +83,37 @@ async def a_bot(token: str) -> None:
         assert_type(report, DrainReport)
         assert_type(report.sinks[0].pending, int)
         assert_type(await assist.resume(case.id), Case)
+
+
+async def ask_the_vault() -> Secret:
+    return Secret("xx-token")
+
+
+async def many_workers(session_id: str) -> None:
+    redacted = RedactingSink(
+        HTTPSink("https://host", token=ask_the_vault, on_refused="hold"), ticket_members("description")
+    )
+    async with CaseAssist(store=SQLiteStore("cases.db", durability="os", max_bytes=2**30), sinks=[redacted]) as assist:
+        case = await assist.resume(session_id)
+        try:
+            await case.solve()
+        except SequenceConflict as conflict:
+            assert_type(conflict.found, int)
+        assert_type(await assist.expire(), list[str])
+        assert_type(await assist.quarantined(redacted.name), Sequence[Quarantined])
+        assert_type(await assist.resend(redacted.name, session_id=case.id), int)
+        assert_type(await assist.drop(redacted.name, 7), bool)
+        assert_type(await assist.erase(client_id="489aa3e3-aed2-4563-8e81-62bb73178a56"), Sequence[str])
+        health = assist.health()
+        assert_type(health, Health)
+        assert_type(health.ok, bool)
+        ack = await assist.append(case.session.update_field("subject", "x", at=datetime.now(UTC)))
+        assert_type(ack.durability, Durability)
+
+
+async def check_my_own() -> None:
+    await check_store(MemoryStore)
+    await check_sink(MemorySink)
 
 
 def offline(lines: list[bytes]) -> None:

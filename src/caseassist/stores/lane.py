@@ -103,6 +103,7 @@ class Lane(Generic[J]):
         self._task: object = None
         self._stopped = Event()
         self._closing = False
+        self._after: Lane[Any] | None = None
         self._guard = Lock()
         self._in_thread = False
         self._begun = False
@@ -162,9 +163,10 @@ class Lane(Generic[J]):
             return self.problem
         return self._worker.problem
 
-    def close_soon(self) -> None:
-        """End what waits, let what is being done be done, and close the worker."""
+    def close_soon(self, *, after: "Lane[Any] | None" = None) -> None:
+        """End what waits, let what is being done be done, and close the worker, ``after`` that of another lane."""
         self._closing = True
+        self._after = after
         while self._waiting:
             job = self._waiting.popleft()
             if not job.over:
@@ -184,6 +186,8 @@ class Lane(Generic[J]):
             while jobs := self._take():
                 await self._do(jobs)
             if self._closing:
+                if self._after is not None:
+                    await self._after._stopped.wait()
                 await to_thread.run_sync(self._close_in_thread, abandon_on_cancel=True, limiter=self._limiter)
                 self._stopped.set()
         except BaseException:  # the event loop is ending

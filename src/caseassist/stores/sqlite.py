@@ -61,8 +61,9 @@ class _Opened:
         return self.writer.expire(current_time())
 
     def close_soon(self) -> None:
+        # The last connection to close empties the write-ahead log. If both closed at once, none would be the last.
         self.reader.close_soon()
-        self.writer.close_soon()
+        self.writer.close_soon(after=self.reader)
 
     async def wait_closed(self) -> None:
         try:
@@ -131,7 +132,7 @@ class SQLiteStore(Store):
             opened = _Opened(File(path=self.path.absolute(), durability=self._durability), self.max_bytes)
             try:
                 await _do(opened.writer, Outside(Writer.open))
-                await _do(opened.reader, Reading(Reader.last_position))
+                await _do(opened.reader, Reading(Reader.open))
             except BaseException as error:
                 opened.close_soon()
                 if isinstance(error, StoreError):

@@ -27,6 +27,7 @@ __all__ = [
     "connect",
     "create_file",
     "is_busy",
+    "is_damage",
     "is_full",
     "open_claim",
     "open_file",
@@ -164,6 +165,11 @@ def is_busy(error: sqlite3.Error) -> bool:
     return _code(error) in _BUSY
 
 
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file is damaged, or something else."""
+    return _code(error) in _DAMAGED
+
+
 def is_full(error: sqlite3.Error) -> bool:
     """Whether there is no space on the disk."""
     return _code(error) == sqlite3.SQLITE_FULL
@@ -176,7 +182,7 @@ def store_error(error: sqlite3.Error) -> StoreError:
         return StoreFull("no space on its disk", remedy="free some; the store goes on by itself")
     if is_busy(error):
         return StoreUnavailable(f"another process is writing ({name})")
-    if _code(error) in _DAMAGED:
+    if is_damage(error):
         return StoreUnavailable(f"its file is damaged, or no store ({name}): see `caseassist verify`")
     return StoreUnavailable(f"its file cannot be read or written ({name})")
 

@@ -16,7 +16,7 @@ from caseassist.core.session import Session
 from caseassist.stores import sqlite_file
 from caseassist.stores.base import Quarantined, SinkState, Stored
 from caseassist.stores.lane import Job
-from caseassist.stores.sqlite_file import close, is_busy, open_claim, store_error, words
+from caseassist.stores.sqlite_file import close, is_busy, is_damage, open_claim, store_error, words
 
 __all__ = ["Reader", "Reading", "check"]
 
@@ -74,6 +74,10 @@ class Reader:
         if self._connection is None:
             self._connection = _connect(self.path)
         return self._connection
+
+    def open(self) -> None:
+        """Connect. No record is looked at: a damaged file must be open to be checked."""
+        self.connection.execute("PRAGMA user_version").fetchone()
 
     def _one(self, job: Reading[T]) -> T | Exception:
         try:
@@ -217,10 +221,11 @@ def check(path: Path, life_cycle: LifeCycle, limit: int, stop: Event) -> list[Co
             problems.append(problem)
             if len(problems) >= limit or stop.is_set():
                 break
-    except sqlite3.DatabaseError as error:
-        if is_busy(error) or not problems:
+    except sqlite3.Error as error:
+        if not is_damage(error):
             raise store_error(error) from error
-        problems.append(CorruptRecord(str(store_error(error)), where="the database"))
+        # It is so damaged that the rest cannot be looked at.
+        problems.append(CorruptRecord(words(store_error(error)), where="the database"))
     finally:
         close(connection)
     return problems
