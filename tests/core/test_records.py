@@ -474,6 +474,8 @@ def test_the_line_of_a_kept_record_is_written_anew_and_all_but_the_ticket_stays(
     before, after = KEPT.partition(b'"ticket":')[0], KEPT.partition(b'"context":')[2]
     assert changed.line == before + b'"ticket":{"custom":{"a":1}},"context":' + after
     assert decode(encode(changed)) == changed
+    event = TicketFieldUpdate(field_name="category")
+    assert with_ticket(decode(KEPT), Ticket(), event=event).event == event
 
 
 def test_a_record_that_was_kept_for_its_ticket_is_a_plain_one_without_it() -> None:

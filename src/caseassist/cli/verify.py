@@ -8,7 +8,7 @@ import click
 from caseassist.cli.logs import each_record, is_store
 from caseassist.cli.options import REFUSED, durable_store, form_option, run
 from caseassist.cli.output import json_line, show_problems
-from caseassist.core.errors import CorruptRecord, StoreError
+from caseassist.core.errors import CorruptRecord, StoreError, StoreUnavailable
 from caseassist.core.session import Session
 
 __all__ = ["verify"]
@@ -36,8 +36,12 @@ def verify(log: str, form: str) -> None:
 
 async def _check_store(log: str) -> tuple[int, int, list[str]]:
     async with durable_store(log) as store:
-        found = await store.check()
-    return found.records, found.sessions, list(found.problems)
+        problems = [str(problem) for problem in await store.check()]
+        try:
+            records, sessions = await store.count()
+        except StoreUnavailable:  # too damaged to be counted
+            records = sessions = 0
+    return records, sessions, problems
 
 
 async def _check_file(log: str) -> tuple[int, int, list[str]]:

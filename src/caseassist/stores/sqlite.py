@@ -253,6 +253,10 @@ class SQLiteStore(Store):
         finally:
             stop.set()
 
+    async def count(self) -> tuple[int, int]:
+        """Return how many records are stored, and of how many sessions."""
+        return await self._read(Reader.count)
+
     # --- Sinks ------------------------------------------------------------------------------------------------------
 
     async def claim(self, sink: str) -> bool:

@@ -127,6 +127,13 @@ class Reader:
         position: int = self.connection.execute("SELECT ifnull(max(position), 0) FROM records").fetchone()[0]
         return position
 
+    def count(self) -> tuple[int, int]:
+        """Return how many records and sessions there are: see :meth:`SQLiteStore.count`."""
+        counts: tuple[int, int] = self.connection.execute(
+            "SELECT (SELECT count(*) FROM records), (SELECT count(*) FROM sessions)"
+        ).fetchone()
+        return counts
+
     def idle(self, before: datetime, after: int, limit: int) -> tuple[list[str], int | None]:
         """Return those idle of some sessions that come after a number, and where to go on."""
         sessions = self.connection.execute(
