@@ -353,3 +353,13 @@ def test_old_sessions_are_removed(store: str, tmp_path: Path) -> None:
     assert [session["session"] for session in parsed("replay", store)] == ["b2"]  # it has the newest record
     assert run("prune", "--store", store, "--older-than", "1e99").exit_code == 2
     assert len(list(decode_lines(copy.read_bytes().splitlines()))) == 15
+
+
+def test_sinks_are_shown_and_one_that_is_not_used_any_more_is_forgotten(refused: str, server: Server) -> None:
+    name = f"{server.url}/rest/ua"
+    (sink,) = parsed("sinks", "--store", refused)
+    assert sink == {"sink": name, "accepted": 15, "delivered": 12, "pending": 0, "quarantined": 3, "dropped": {}}
+    assert "1 sinks" in run("sinks", "--store", refused).stdout
+    assert run("sinks", "--store", refused, "--forget", "another").exit_code == 2
+    assert parsed("sinks", "--store", refused, "--forget", name) == []
+    assert parsed("sinks", "--store", refused) == parsed("quarantine", "list", "--store", refused) == []

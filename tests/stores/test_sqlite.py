@@ -1146,6 +1146,26 @@ async def test_what_was_put_aside_of_an_erased_session_counts_as_dropped(path: P
         assert state.delivered == 3
 
 
+async def test_a_sink_that_is_forgotten_keeps_nothing_back_and_begins_anew(path: Path) -> None:
+    async with store_at(path) as store:
+        await append(store, *records_of("old", 3, ended=True))
+        await append(store, B[0])
+        await store.commit("used", after=0, position=4)
+        await store.commit("retired", after=0, position=1, quarantined=[aside(2, records_of("old", 3)[1])])
+        assert await store.prune(LATER) == 0
+        assert await store.claim("retired")
+        with pytest.raises(StoreUnavailable, match="somebody delivers to sink 'retired'"):
+            await store.forget_sink("retired")
+        await store.release("retired")
+        assert await store.forget_sink("retired")
+        assert not await store.forget_sink("retired")
+        assert await store.sinks() == ["used"]
+        assert await store.state("retired") == SinkState()
+        assert await store.quarantined("retired") == []
+        assert await store.prune(LATER) == 1
+        assert await store.claim("retired"), "it was not left claimed"
+
+
 async def test_pruning_removes_old_sessions_that_all_sinks_are_through_with(path: Path) -> None:
     def ended_session(name: str, at: datetime = AT) -> list[Record]:
         return [msgspec.structs.replace(record, time=at) for record in records_of(name, 3, ended=True)]

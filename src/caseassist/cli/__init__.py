@@ -12,7 +12,7 @@ from caseassist.cli.play import play
 from caseassist.cli.quarantine import quarantine
 from caseassist.cli.replay import replay
 from caseassist.cli.send import send
-from caseassist.cli.upkeep import erase, expire, prune
+from caseassist.cli.upkeep import erase, expire, prune, sinks
 from caseassist.cli.verify import verify
 
 __all__ = ["main"]
@@ -27,5 +27,5 @@ def main() -> None:
     """
 
 
-for command in (play, replay, send, quarantine, verify, expire, erase, prune, diagram, schema):
+for command in (play, replay, send, quarantine, sinks, verify, expire, erase, prune, diagram, schema):
     main.add_command(command)

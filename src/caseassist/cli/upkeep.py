@@ -1,16 +1,39 @@
-"""``caseassist expire``, ``erase`` and ``prune``: what a store needs from time to time."""
+"""``caseassist sinks``, ``expire``, ``erase`` and ``prune``: what a store needs from time to time."""
 
 from datetime import UTC, datetime, timedelta
 
 import click
 
 from caseassist.cli.options import durable_store, form_option, run, store_option
-from caseassist.cli.output import json_line
+from caseassist.cli.output import json_line, summarise
 from caseassist.core.session import IDLE_S
+from caseassist.delivery.reports import DrainReport, Progress
 from caseassist.live import CaseAssist
 from caseassist.stores.sqlite import SQLiteStore
 
-__all__ = ["erase", "expire", "prune"]
+__all__ = ["erase", "expire", "prune", "sinks"]
+
+
+@click.command(short_help="Show how far each sink is with a store; forget one that is not used any more.")
+@store_option(required=True)
+@click.option("--forget", metavar="NAME", help="Forget this sink, and what is put aside for it.")
+@form_option
+def sinks(store: str, forget: str | None, form: str) -> None:
+    """Show how far each sink is with a store.
+
+    A sink that is not used any more keeps `caseassist prune` from removing what it never got. Forget it then; if it is
+    used again, it gets everything from the beginning.
+    """
+    found = run(_sinks, durable_store(store), forget)
+    if forget is not None and not any(progress.sink == forget for progress in found):
+        raise click.UsageError(f"there is no sink {forget!r} in this store")
+    left = [progress for progress in found if progress.sink != forget]
+    if form == "json":
+        for progress in left:
+            json_line(progress)
+    else:
+        summarise(DrainReport(tuple(left)), to_stderr=False)
+        click.echo(f"{len(left)} sinks")
 
 
 @click.command(short_help="Quit the sessions that people have left without a word.")
@@ -71,6 +94,16 @@ def prune(store: str, days: float, form: str) -> None:
         json_line({"removed": removed})
     else:
         click.echo(f"{removed} sessions removed")
+
+
+async def _sinks(store: SQLiteStore, forget: str | None) -> list[Progress]:
+    """How far each sink is, the one that is forgotten included."""
+    async with store:
+        last = await store.last_position()
+        found = [Progress.of(name, await store.state(name), last) for name in await store.sinks()]
+        if forget is not None:
+            await store.forget_sink(forget)
+    return found
 
 
 async def _expire(store: SQLiteStore, idle_s: float) -> list[str]:

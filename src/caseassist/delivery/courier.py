@@ -115,21 +115,13 @@ class Courier:
     def progress(self) -> Progress:
         """What has become of the records so far."""
         settled, counted = self._queue.settled, self._counted
-        accepted = max(self._known, self._queue.read, self._state.position)
-        delivered = self._state.delivered + settled["delivered"] - counted["delivered"]
-        quarantined = self._state.quarantined + len(self._aside)
-        dropped = dict(self._state.dropped)
-        more = {reason: settled[reason] - counted[reason] for reason in ("erased", "removed")}
-        for reason, count in (*more.items(), *Counter(self._state.dropped_ahead.values()).items()):
-            if count:
-                dropped[reason] = dropped.get(reason, 0) + count
-        return Progress(
-            sink=self.sink.name,
-            accepted=accepted,
-            delivered=delivered,
-            pending=accepted - delivered - quarantined - sum(dropped.values()),
-            quarantined=quarantined,
-            dropped=dropped,
+        return Progress.of(
+            self.sink.name,
+            self._state,
+            accepted=max(self._known, self._queue.read, self._state.position),
+            delivered=settled["delivered"] - counted["delivered"],
+            aside=len(self._aside),
+            dropped={reason: settled[reason] - counted[reason] for reason in ("erased", "removed")},
         )
 
     @property

@@ -1,10 +1,12 @@
 """What couriers tell: what has become of the records, and whether delivery goes well."""
 
+from collections import Counter
 from collections.abc import Mapping
+from typing import Self
 
 import msgspec
 
-from caseassist.stores.base import StoreHealth
+from caseassist.stores.base import SinkState, StoreHealth
 
 __all__ = ["DrainReport", "Health", "Progress", "SinkHealth"]
 
@@ -26,6 +28,30 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     dropped: Mapping[str, int] = {}
     """Will not be delivered, by reason: ``operator`` dropped them, the person was ``erased``, or the store has them no
     more (``removed``: dropped when it was full, or pruned)."""
+
+    @classmethod
+    def of(
+        cls,
+        sink: str,
+        state: SinkState,
+        accepted: int,
+        *,
+        delivered: int = 0,
+        aside: int = 0,
+        dropped: Mapping[str, int] | None = None,
+    ) -> Self:
+        """Make the counts of what the store knows and, on top of that, what it does not know yet."""
+        total = Counter(state.dropped) + Counter(state.dropped_ahead.values()) + Counter(dropped or {})
+        delivered += state.delivered
+        quarantined = state.quarantined + aside
+        return cls(
+            sink=sink,
+            accepted=accepted,
+            delivered=delivered,
+            pending=accepted - delivered - quarantined - total.total(),
+            quarantined=quarantined,
+            dropped=dict(total),
+        )
 
 
 class DrainReport(msgspec.Struct, frozen=True):

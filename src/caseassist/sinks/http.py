@@ -31,9 +31,9 @@ class HTTPSink(Sink):
     or search token, sent as ``Authorization: Bearer``; None sends none; or an async function that gives one, see below.
     ``auth``: what sort of token it is, if that cannot be told from it (an OAuth token). ``name``: the endpoint's URL
     unless given. ``sessions_at_once``: requests in flight. ``timeout_s``: seconds for one request, from connecting to
-    the end of the reply. ``on_refused``: see :class:`Sink`. ``normalise_keys`` and ``custom_values``: how customData is written, see :class:`WireFormat`.
-    ``transport``: carries the requests; the sink's own unless given. ``allow_insecure_http``: permit ``http://`` to
-    hosts other than this one.
+    the end of the reply. ``on_refused``: see :class:`Sink`. ``normalise_keys`` and ``custom_values``: how customData is
+    written, see :class:`WireFormat`. ``transport``: carries the requests; the sink's own unless given.
+    ``allow_insecure_http``: permit ``http://`` to hosts other than this one.
 
     A function is asked for the token before the first event is sent, and again when the service answers 401 or 403:
     once, however many requests come back so. If it gives another token, the event is sent again at once. Otherwise, and

@@ -11,7 +11,7 @@ from threading import Event as ThreadEvent
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
-from anyio import CapacityLimiter, Event, current_time, sleep, to_thread
+from anyio import CancelScope, CapacityLimiter, Event, current_time, sleep, to_thread
 
 from caseassist.background import Ticker
 from caseassist.core.errors import CorruptRecord, Forked, StoreError, StoreUnavailable
@@ -260,6 +260,9 @@ class SQLiteStore(Store):
     # --- Sinks ------------------------------------------------------------------------------------------------------
 
     async def claim(self, sink: str) -> bool:
+        return await self._claim(sink, register=True)
+
+    async def _claim(self, sink: str, *, register: bool) -> bool:
         opened = self._open_one()
         digest = hashlib.sha256(sink.encode()).hexdigest()[:16]
         path = opened.file.path.with_name(f"{opened.file.path.name}-{digest}.claim")
@@ -269,7 +272,7 @@ class SQLiteStore(Store):
                 opened.reader.put(Reading(lambda reader: reader.release(sink)))
 
         claimed = await _do(opened.reader, Reading(lambda reader: reader.claim(sink, path), undo))
-        if claimed:
+        if claimed and register:
             try:
                 await _do(opened.writer, Change(lambda writer: writer.register(sink)))
             except BaseException:
@@ -318,6 +321,20 @@ class SQLiteStore(Store):
 
     async def resolve(self, sink: str, position: int, *, delivered: bool) -> bool:
         return await self._write(Change(lambda writer: writer.resolve(sink, position, delivered)))
+
+    async def forget_sink(self, sink: str) -> bool:
+        """Forget a sink that nothing is delivered to any more: how far it got, and what is put aside for it.
+
+        Until then :meth:`prune` keeps what it has not settled. Returns False if there is no such sink. Raises
+        StoreUnavailable while somebody delivers to it.
+        """
+        if not await self._claim(sink, register=False):
+            raise StoreUnavailable(f"somebody delivers to sink {sink!r}; stop that first")
+        try:
+            return await self._write(Change(lambda writer: writer.forget_sink(sink)))
+        finally:
+            with CancelScope(shield=True):
+                await self.release(sink)
 
     def health(self) -> StoreHealth:
         """Whether the store works: whether the latest reading and writing did, and none has hung for seconds."""

@@ -446,6 +446,11 @@ class Writer:
 
     # --- Sinks ------------------------------------------------------------------------------------------------------
 
+    def forget_sink(self, sink: str) -> bool:
+        """Know a sink no more: see :meth:`SQLiteStore.forget_sink`."""
+        self.connection.execute("DELETE FROM quarantine WHERE sink = ?", (sink,))
+        return self.connection.execute("DELETE FROM sinks WHERE name = ?", (sink,)).rowcount > 0
+
     def register(self, sink: str) -> None:
         """Know a sink from now on."""
         self.connection.execute("INSERT OR IGNORE INTO sinks VALUES (?, 0, '{}')", (sink,))
