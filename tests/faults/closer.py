@@ -1,7 +1,7 @@
 """A process that records until it is stopped, with sinks that hang.
 
-``python -m tests.faults.closer HOW PATH URL BACKEND`` says ``ack SESSION SEQ`` for what was acknowledged, ``ready`` when
-there is some, and at the end what it came to.
+``python -m tests.faults.closer HOW PATH URL BACKEND`` says ``ack SESSION SEQ`` for what was acknowledged, ``ready``
+when there is some, and at the end what it came to.
 """
 
 import logging

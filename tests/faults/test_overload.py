@@ -23,7 +23,7 @@ from caseassist.testing import FakeClock
 from caseassist.testing.http import Behaviour, ScriptServer, reply, resets_after_request
 
 SECONDS = 60
-SINK_RATE = 10
+SINK_RATE = 5
 """Events a second that the sink could take if it were there."""
 RATE = 10 * SINK_RATE
 FULL_AFTER_S = 35
@@ -31,7 +31,8 @@ FULL_AFTER_S = 35
 BOUND = RATE * FULL_AFTER_S
 SESSIONS = 50
 IN_FLIGHT = 4
-"""As many as read ahead the least: what the courier has read adds to what the store keeps."""
+BATCH_RECORDS = 16
+"""Four batches are read ahead, and add to what the store keeps: a small part of it."""
 NOISE_BYTES = 32_768
 """The server keeps the requests, and so on."""
 
@@ -43,12 +44,14 @@ class Overload:
     def __init__(self, store: Store, server: ScriptServer, append_timeout_s: float = LONG_S) -> None:
         self.store, self.server = store, server
         self.clock = FakeClock(auto=False)
+        sink = HTTPSink(server.url, token="t", name="collector", sessions_at_once=IN_FLIGHT)
+        sink.batch_records = BATCH_RECORDS
         self.lengths = [0] * SESSIONS  # and no list of what was recorded: memory is measured here
         self.refused = 0
         self.assist = CaseAssist(
             {"searchHub": "overload"},
             store=store,
-            sinks=[HTTPSink(server.url, token="t", name="collector", sessions_at_once=IN_FLIGHT)],
+            sinks=[sink],
             append_timeout_s=append_timeout_s,
             drain_timeout_s=LONG_S,
             rng=random.Random(19),
