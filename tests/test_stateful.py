@@ -77,6 +77,8 @@ OFFER = {
 Identity = tuple[str, int]
 Verdict = Literal["taken", "unsaid", "refused", "down", "paused", "bug"]
 MODES = ("ok", "down", "paused", "bug", "unsaid", "mute", "flaky")
+BEGUN = 3
+"""Sessions that there are from the beginning."""
 
 
 class World:
@@ -137,6 +139,7 @@ class Door(Sink):
 
     async def deliver(self, records: Sequence[Record]) -> None:
         for delivered, (session_id, seq) in enumerate(identities(records)):
+            assert not is_erased(records[delivered])
             verdict = await self._world.give((session_id, seq))
             if verdict == "refused":
                 raise SinkRefused("no", status=400, delivered=delivered)
@@ -355,11 +358,15 @@ class Machine(RuleBasedStateMachine):
 
         self.clock = self.portal.call(clock)
         self.open()
+        for number in range(BEGUN):
+            self.start_one(self.workers[0], number % 2)
 
     @precondition(lambda self: self.workers and len(self.model) < 6)
     @rule(n=st.integers(0, 1), client=st.integers(0, 1))
     def start(self, n: int, client: int) -> None:
-        worker = self.worker(n)
+        self.start_one(self.worker(n), client)
+
+    def start_one(self, worker: Worker, client: int) -> None:
         session_id = f"s{len(self.model)}"
         self.ids |= {event_id(session_id, seq): (session_id, seq) for seq in range(MAX_SEQ)}
         self.clients[session_id] = CLIENTS[client]
@@ -444,6 +451,39 @@ class Machine(RuleBasedStateMachine):
             ((_, record),) = self.do(lambda: worker.store.read(ack.position - 1, 1))
             assert record == records[-1]
 
+    def fresh(self, worker: Worker, session_id: str) -> Handle | None:
+        """A handle on a session in which something can still happen."""
+        if session_id in self.erased or self.ended(session_id):
+            return None
+        case = self.do(lambda: worker.assist.resume(session_id))
+        handle = Handle(session_id, case, len(self.model[session_id]))
+        worker.handles.append(handle)
+        return handle
+
+    @precondition(lambda self: self.workers and self.model)
+    @rule(n=st.integers(0, 1), s=st.integers(0, 5), last=st.booleans())
+    def somebody_else_is_faster(self, n: int, s: int, last: bool) -> None:
+        slow = self.fresh(self.worker(n), self.session_id(s))
+        fast = self.fresh(self.worker(n + 1), self.session_id(s))
+        if slow and fast:
+            self.act(self.worker(n + 1), fast, "solve" if last else "update_field")
+            self.act(self.worker(n), slow, "update_field")
+            self.act(self.worker(n), slow, "update_field")
+
+    @precondition(lambda self: self.workers and self.model)
+    @rule(n=st.integers(0, 1), s=st.integers(0, 5), behind=st.integers(0, 4), after=st.sampled_from(["ok", *MODES]))
+    def something_is_refused(self, n: int, s: int, behind: int, after: str) -> None:
+        """And something comes behind it, perhaps before the world has answered, or with something before it."""
+        handle = self.fresh(self.worker(n), self.session_id(s))
+        if handle:
+            self.do(lambda: self.world.set_mode("down" if behind % 2 else "ok"))
+            self.world.refuses.add(handle.session_id)
+            for _ in range(1 + behind):
+                self.act(self.worker(n), handle, "update_field")
+            self.do(lambda: self.world.set_mode("ok"))
+            self.do(lambda: self.while_time_passes(anyio.sleep_forever, 100.0 if behind % 2 else 0.0))
+            self.do(lambda: self.world.set_mode(after))
+
     # --- Time --------------------------------------------------------------------------------------------------------
 
     @rule(seconds=st.sampled_from([-86400.0, -61.0, 60.0, IDLE_S - 1, IDLE_S, 86400.0]))
@@ -473,7 +513,7 @@ class Machine(RuleBasedStateMachine):
 
     # --- The world ---------------------------------------------------------------------------------------------------
 
-    @rule(mode=st.sampled_from(MODES))
+    @rule(mode=st.sampled_from(("ok",) * 4 + MODES))
     def the_world_is(self, mode: str) -> None:
         self.do(lambda: self.world.set_mode(mode))
 

@@ -43,7 +43,7 @@ from caseassist.core.machine import LIFE_CYCLE, LifeCycle
 from caseassist.core.records import Record
 from caseassist.core.session import IDLE_S, Session, checked_context
 from caseassist.core.suggestions import Answer
-from caseassist.delivery.courier import Courier
+from caseassist.delivery.courier import CLOSE_S, Courier
 from caseassist.delivery.reports import DrainReport, Health
 from caseassist.sinks.base import Sink
 from caseassist.stores.base import Ack, Quarantined, Store
@@ -307,6 +307,7 @@ class CaseAssist:
         self._open = False
         deadline_s = self.drain_timeout_s if deadline_s is None else deadline_s
         deadline = anyio.current_time() + deadline_s
+        most_s = CLOSE_S
         try:
             with anyio.move_on_after(deadline_s):
                 while self._appending or self._to_deliver():
@@ -314,8 +315,9 @@ class CaseAssist:
                         await self._drain(standby=False)
                     else:  # an action that was waiting for room in the store can still be recorded
                         await self._appended.wait()
-        finally:
-            close_s = max(deadline - anyio.current_time(), MIN_CLOSE_S)
+            most_s = deadline_s
+        finally:  # cut off, it still closes everything, but not for as long as it had
+            close_s = max(min(deadline - anyio.current_time(), most_s), MIN_CLOSE_S)
             for courier in self._couriers:
                 courier.stop(close_s)
             with anyio.move_on_after(close_s + MIN_CLOSE_S, shield=True):

@@ -67,7 +67,7 @@ EXAMPLES: list[tuple[CaseAssistError, type[CaseAssistError], str]] = [
     (
         Forked(),
         ActionError,
-        "this was opened before the process was forked; open a store and a CaseAssist after the fork",
+        "this was open when the process was forked: fork first and open then, or start a new process",
     ),
     (CorruptRecord("no JSON"), StoreError, "no JSON"),
     (CorruptRecord("no JSON", where="line 3"), StoreError, "line 3: no JSON"),

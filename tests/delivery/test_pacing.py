@@ -21,6 +21,7 @@ def test_what_the_other_side_asks_for_is_the_floor_up_to_an_hour(asked: float, f
     delays = [retry_delay_s(1, asked, rng=rng) for _ in range(200)]
     assert floor <= min(delays)
     assert max(delays) <= max(floor * 1.1, 0.5)
+    assert max(delays) - min(delays) >= 0.09 * floor, "many that were asked do not come back in the same moment"
 
 
 def test_the_first_hundred_retries_are_free_and_then_one_a_second() -> None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import anyio
 import msgspec
@@ -61,6 +62,8 @@ def calls_of(assist: CaseAssist, case: Case) -> dict[str, Callable[[], Awaitable
         "store.put_back": lambda: store.put_back(SINK, entry),
         "store.resolve": lambda: store.resolve(SINK, 1, delivered=False),
         "store.aclose": store.aclose,
+        "another store on the file": lambda: SQLiteStore(cast("SQLiteStore", store).path).open(),
+        "another CaseAssist on the file": assist_at(cast("SQLiteStore", store).path).__aenter__,
     }
 
 

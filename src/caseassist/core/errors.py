@@ -154,7 +154,7 @@ class Forked(ActionError):
     """It was opened in the process that this one was forked from. Nothing was done."""
 
     def __str__(self) -> str:
-        return "this was opened before the process was forked; open a store and a CaseAssist after the fork"
+        return "this was open when the process was forked: fork first and open then, or start a new process"
 
 
 class StoreError(CaseAssistError):

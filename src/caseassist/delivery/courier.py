@@ -32,7 +32,7 @@ from caseassist.delivery.signals import Bell, Gong
 from caseassist.sinks.base import Sink
 from caseassist.stores.base import Quarantined, SinkState, Store, Stored
 
-__all__ = ["Courier"]
+__all__ = ["CLOSE_S", "Courier"]
 
 log = logging.getLogger("caseassist")
 
@@ -44,7 +44,7 @@ COMMIT_EVERY = 256
 STALLED_S = 60.0
 """Seconds without progress, while there is something to do, after which delivery counts as ill."""
 CLOSE_S = 2.0
-"""Seconds that a sink gets to close when nobody has set a deadline."""
+"""Seconds that a sink gets to close when nobody has set a deadline, or whoever waited is cancelled."""
 PAGE = 1000
 HELD = "held behind a record of its session that was refused"
 

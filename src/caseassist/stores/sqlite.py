@@ -47,6 +47,30 @@ TRUNCATE_PAUSE_S = 0.05
 """An erasure waits up to a second for readers that keep the write-ahead log from being emptied."""
 
 
+_open_files: dict[Path, tuple[int, int]] = {}
+"""The files that are open: in which process, and how often.
+
+A process that is forked inherits what SQLite knows of its parent's locks, and takes them for its own: it must not open
+a file that was open then. https://www.sqlite.org/howtocorrupt.html, section 2.6.
+"""
+
+
+def _note_open(path: Path) -> None:
+    """Raise Forked if the file was open when this process was forked from another one."""
+    pid, count = _open_files.get(path, (os.getpid(), 0))
+    if pid != os.getpid():
+        raise Forked
+    _open_files[path] = (pid, count + 1)
+
+
+def _note_closed(path: Path) -> None:
+    pid, count = _open_files[path]
+    if count > 1:
+        _open_files[path] = (pid, count - 1)
+    else:
+        del _open_files[path]
+
+
 class _Opened:
     """What there is while the store is open: one lane for writing and one for reading, and who keeps the deadlines."""
 
@@ -71,6 +95,7 @@ class _Opened:
         finally:
             await self.writer.wait_closed()
         await self.ticker.wait_stopped()
+        _note_closed(self.file.path)  # and not if it was cut off: then the file is still open
 
 
 class SQLiteStore(Store):
@@ -120,16 +145,19 @@ class SQLiteStore(Store):
     async def open(self) -> None:
         """Create or open the file.
 
-        Raises StoreUnavailable when it cannot be had, is something else, is damaged, or is of a newer version.
+        Raises StoreUnavailable when it cannot be had, is something else, is damaged, or is of a newer version, and
+        Forked when it was open in the process that this one was forked from.
         """
         while self._opening is not None:  # somebody else is at it
             await self._opening.wait()
         if self._opened is not None:
             self._check_process(self._opened)
             return
+        path = self.path.absolute()
+        _note_open(path)
         self._opening = Event()
         try:
-            opened = _Opened(File(path=self.path.absolute(), durability=self._durability), self.max_bytes)
+            opened = _Opened(File(path=path, durability=self._durability), self.max_bytes)
             try:
                 await _do(opened.writer, Outside(Writer.open))
                 await _do(opened.reader, Reading(Reader.open))
