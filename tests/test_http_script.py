@@ -18,6 +18,7 @@ import anyio
 import msgspec
 import pytest
 import trustme
+from tests.fakes import LONG_S
 
 from caseassist import HTTPSink
 from caseassist.core.errors import SinkRefused, SinkUnavailable
@@ -53,8 +54,6 @@ from caseassist.testing.http import (
 from caseassist.transport import HTTPTransport
 from caseassist.wire.replies import MAX_RETRY_AFTER_S
 
-LONG_S = 30.0
-"""A deadline that no case reaches."""
 SHORT_S = 0.3
 """A deadline that ends a wait."""
 

@@ -60,7 +60,7 @@ from caseassist.wire.http import Reply, Request, TransportError
 
 T = TypeVar("T")
 
-EXAMPLES = int(os.environ.get("STATEFUL_EXAMPLES", "6"))
+EXAMPLES = int(os.environ.get("STATEFUL_EXAMPLES", "5"))
 """For each way to set the machine up."""
 STEPS = 30
 SINK = "world"
@@ -94,6 +94,7 @@ class World:
         self.refuses: set[str] = set()
         self.taken: list[Identity] = []
         self.refused: set[Identity] = set()
+        self.got_erased = False
         self._calls = 0
         self._changed: anyio.Event | None = None
 
@@ -139,7 +140,7 @@ class Door(Sink):
 
     async def deliver(self, records: Sequence[Record]) -> None:
         for delivered, (session_id, seq) in enumerate(identities(records)):
-            assert not is_erased(records[delivered])
+            self._world.got_erased |= is_erased(records[delivered])
             verdict = await self._world.give((session_id, seq))
             if verdict == "refused":
                 raise SinkRefused("no", status=400, delivered=delivered)
@@ -471,8 +472,14 @@ class Machine(RuleBasedStateMachine):
             self.act(self.worker(n), slow, "update_field")
 
     @precondition(lambda self: self.workers and self.model)
-    @rule(n=st.integers(0, 1), s=st.integers(0, 5), behind=st.integers(0, 4), after=st.sampled_from(["ok", *MODES]))
-    def something_is_refused(self, n: int, s: int, behind: int, after: str) -> None:
+    @rule(
+        n=st.integers(0, 1),
+        s=st.integers(0, 5),
+        behind=st.integers(0, 4),
+        restart=st.booleans(),
+        after=st.sampled_from(["ok", *MODES]),
+    )
+    def something_is_refused(self, n: int, s: int, behind: int, restart: bool, after: str) -> None:
         """And something comes behind it, perhaps before the world has answered, or with something before it."""
         handle = self.fresh(self.worker(n), self.session_id(s))
         if handle:
@@ -482,7 +489,37 @@ class Machine(RuleBasedStateMachine):
                 self.act(self.worker(n), handle, "update_field")
             self.do(lambda: self.world.set_mode("ok"))
             self.do(lambda: self.while_time_passes(anyio.sleep_forever, 100.0 if behind % 2 else 0.0))
+            if restart:
+                self.a_worker_crashes(n)
+                worker = self.open()
+                if (handle := self.fresh(worker, handle.session_id)) is not None:
+                    self.act(worker, handle, "update_field")
             self.do(lambda: self.world.set_mode(after))
+
+    @precondition(lambda self: self.workers and len(self.model) > 1)
+    @rule(s=st.integers(0, 5))
+    def something_is_refused_while_another_is_on_its_way_and_dropped(self, s: int) -> None:
+        worker = self.worker(0)
+        first, second = self.fresh(worker, self.session_id(s)), self.fresh(worker, self.session_id(s + 1))
+        if first and second:
+            self.do(lambda: self.world.set_mode("mute"))
+            self.act(worker, first, "update_field")
+            self.world.refuses.add(second.session_id)
+            self.act(worker, second, "update_field")
+            self.drop(0, 9)
+            self.do(lambda: self.world.set_mode("ok"))
+
+    @precondition(lambda self: self.workers and self.model)
+    @rule(s=st.integers(0, 5))
+    def somebody_is_forgotten_before_it_is_delivered(self, s: int) -> None:
+        handle = self.fresh(self.worker(0), self.session_id(s))
+        if handle:
+            self.do(lambda: self.world.set_mode("down"))
+            self.act(self.worker(0), handle, "update_field")
+            self.erase(0, sorted(self.model).index(handle.session_id), False)
+            self.a_worker_crashes(0)
+            self.do(lambda: self.world.set_mode("ok"))
+            self.another_worker_comes()
 
     # --- Time --------------------------------------------------------------------------------------------------------
 
@@ -617,6 +654,7 @@ class Machine(RuleBasedStateMachine):
         stored = await store.read(0, 100_000)
         self.check_records(stored)
         self.check_order()
+        assert not self.world.got_erased
         state = None
         while state != (state := await store.state(SINK)):  # those of one moment
             aside = {(entry.record.session_id, entry.record.seq): entry for entry in await store.quarantined(SINK)}

@@ -4,13 +4,34 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
-from tests.fakes import AT, LONG_S, records_of
+from tests.fakes import AT, LONG_S, Gate, ScriptedSink, records_of
 
+from caseassist import CaseAssist, Context
 from caseassist.core.errors import StoreUnavailable
 from caseassist.stores import sqlite_file
 from caseassist.stores.base import Quarantined
 from caseassist.stores.sqlite import SQLiteStore
+
+LATE_S = 3.0
+"""Far above the deadline of a hundredth of a second, for a busy machine; a deadline that is not kept takes longer."""
+
+
+@pytest.mark.parametrize("how", ["leaving", "closing"])
+async def test_closing_takes_no_longer_than_it_may(how: str) -> None:
+    """Leaving the block is shielded, so a deadline around it does not tell that it takes too long: the clock does."""
+    gate = Gate()
+    async with CaseAssist(Context(search_hub="hub"), sinks=[ScriptedSink(gate)], drain_timeout_s=0.01) as assist:
+        await assist.start()
+        await gate.entered.wait()
+        begun = anyio.current_time()
+        if how == "closing":
+            report = await assist.aclose(0.01)
+            assert anyio.current_time() - begun < LATE_S
+            assert [books.pending for books in report.sinks] == [1]
+    assert anyio.current_time() - begun < LATE_S
+    assert [books.pending for books in assist.report().sinks] == [1]
 
 
 async def test_a_position_and_what_was_put_aside_are_one_transaction(

@@ -11,6 +11,7 @@ Of all couriers that deliver from one store to one sink, in however many process
 the others stand by, and one of them takes over when it is gone.
 """
 
+import contextlib
 import logging
 import random
 import time
@@ -23,7 +24,7 @@ import anyio
 import msgspec
 
 from caseassist.core.erasure import is_erased
-from caseassist.core.errors import PositionConflict, SinkRefused, SinkUnavailable
+from caseassist.core.errors import PositionConflict, SinkRefused, SinkUnavailable, StoreError
 from caseassist.core.records import Record
 from caseassist.delivery.pacing import RetryBudget, asked_s, retry_delay_s
 from caseassist.delivery.queue import WINDOW_BATCHES, Outcome, Queue
@@ -174,6 +175,9 @@ class Courier:
 
         Meanwhile batches are not waited for, and a lost sink is tried sooner.
         """
+        if self.standby:
+            with contextlib.suppress(StoreError):  # what others have appended since we looked
+                self._known = max(self._known, await self.store.last_position())
         goal = max(self._known, self._queue.read)
         self._drains += 1
         self._hurry.set()
@@ -487,6 +491,9 @@ class Courier:
         failures = 0
         while True:
             await self._keep.wait()
+            if self.store.commit_pause_s and not self._aside:
+                with anyio.move_on_after(self.store.commit_pause_s):
+                    await self._hurry.wait()
             while not await self._commit():
                 failures += 1
                 await self._sleep(retry_delay_s(failures, None, rng=self._rng))

@@ -28,7 +28,7 @@ from caseassist.stores.base import (
     check_batch,
 )
 from caseassist.stores.lane import Job, Lane
-from caseassist.stores.sqlite_file import File
+from caseassist.stores.sqlite_file import File, Recent
 from caseassist.stores.sqlite_read import Reader, Reading, check
 from caseassist.stores.sqlite_write import Append, Change, Outside, Writer
 
@@ -77,8 +77,9 @@ class _Opened:
     def __init__(self, file: File, max_bytes: int | None) -> None:
         self.file = file
         self.pid = os.getpid()
-        self.writer = Lane(Writer(file, max_bytes))
-        self.reader = Lane(Reader(file.path))
+        recent = Recent()
+        self.writer = Lane(Writer(file, max_bytes, recent))
+        self.reader = Lane(Reader(file.path, recent))
         self.ticker = Ticker(self._tick)
 
     async def _tick(self) -> bool:
@@ -115,6 +116,7 @@ class SQLiteStore(Store):
     """
 
     shared = True
+    commit_pause_s = 0.05
 
     def __init__(
         self,

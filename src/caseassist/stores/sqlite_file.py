@@ -17,12 +17,14 @@ from typing import Final, Literal, TypeVar
 import msgspec
 
 from caseassist.core.errors import StoreError, StoreFull, StoreUnavailable
+from caseassist.core.records import Record
 
 __all__ = [
     "APPLICATION_ID",
     "MIGRATIONS",
     "OPENING_S",
     "File",
+    "Recent",
     "close",
     "connect",
     "create_file",
@@ -82,6 +84,8 @@ MIGRATIONS: Sequence[Sequence[str]] = (
 """What makes a file of each version out of one of the version before, one statement at a time. A file's version is how
 many of these it has seen."""
 
+RECENT_BYTES = 4 * 1024 * 1024
+
 OPENING_S = 10.0
 """How long opening waits for other processes that open, create or upgrade the same file."""
 
@@ -89,6 +93,33 @@ _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 _creating = Lock()
+
+
+class Recent:
+    """Records that were appended a moment ago, so that who delivers them need not decode them again: that takes several
+    times as long as reading them.
+
+    The bytes that are stored tell whether a record is still what it was. One thread adds, another one looks.
+    """
+
+    def __init__(self, max_bytes: int = RECENT_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._records: dict[int, tuple[bytes, Record]] = {}
+
+    def add(self, position: int, line: bytes, record: Record) -> None:
+        """Keep a record, and let go of the oldest ones."""
+        records = self._records
+        replaced = records.pop(position, None)  # there was a transaction that was rolled back
+        self._bytes += len(line) - (0 if replaced is None else len(replaced[0]))
+        records[position] = (line, record)
+        while self._bytes > self._max_bytes:
+            self._bytes -= len(records.pop(next(iter(records)))[0])
+
+    def get(self, position: int, line: object) -> Record | None:
+        """The record at a position, if it is still kept and those are its bytes."""
+        kept = self._records.get(position)
+        return kept[1] if kept is not None and kept[0] == line else None
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True):

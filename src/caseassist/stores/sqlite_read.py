@@ -16,7 +16,7 @@ from caseassist.core.session import Session
 from caseassist.stores import sqlite_file
 from caseassist.stores.base import Quarantined, SinkState, Stored
 from caseassist.stores.lane import Job
-from caseassist.stores.sqlite_file import close, is_busy, is_damage, open_claim, store_error, words
+from caseassist.stores.sqlite_file import Recent, close, is_busy, is_damage, open_claim, store_error, words
 
 __all__ = ["Reader", "Reading", "check"]
 
@@ -50,8 +50,9 @@ class Reading(Job[T]):
 class Reader:
     """Reads from the file, and holds the claims of sinks."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, recent: Recent) -> None:
         self.path = path
+        self._recent = recent
         self.problem = ""
         self._connection: sqlite3.Connection | None = None
         self._claims: dict[str, sqlite3.Connection] = {}
@@ -120,7 +121,8 @@ class Reader:
         rows = self.connection.execute(
             "SELECT position, record FROM records WHERE position > ? ORDER BY position LIMIT ?", (after, limit)
         ).fetchall()
-        return [(position, _decode(position, line)) for position, line in rows]
+        recent = self._recent.get
+        return [(position, recent(position, line) or _decode(position, line)) for position, line in rows]
 
     def last_position(self) -> int:
         """Return the newest record's position: see :meth:`Store.last_position`."""

@@ -26,7 +26,7 @@ from caseassist.core.events import TicketCancel, TicketCreate
 from caseassist.core.records import Record, decode, encode
 from caseassist.stores.base import Ack, Durability, Quarantined
 from caseassist.stores.lane import Busy, Job
-from caseassist.stores.sqlite_file import File, close, is_busy, is_full, open_file, store_error, words
+from caseassist.stores.sqlite_file import File, Recent, close, is_busy, is_full, open_file, store_error, words
 
 __all__ = ["MAX_PLACES", "Append", "Change", "Outside", "WriteJob", "Writer"]
 
@@ -64,7 +64,7 @@ class WriteJob(Job[T]):
 class Append(WriteJob[Ack]):
     """Records of one session, to be appended."""
 
-    __slots__ = ("client_id", "ended", "ends", "lines", "seq", "session_id", "size")
+    __slots__ = ("client_id", "ends", "lines", "records", "seq", "session_id")
 
     def __init__(self, records: Sequence[Record], deadline: float) -> None:
         # Once for each append: spelled out, it takes half the time.
@@ -76,6 +76,7 @@ class Append(WriteJob[Ack]):
         self.session_id = first.session_id
         self.client_id = first.context.client_id or ""
         self.seq = first.seq
+        self.records = records
         self.lines = [encode(record) for record in records]
         self.ends = _ends(records)
 
@@ -126,8 +127,9 @@ class Writer:
     greatest position is never removed, so that no position is used again.
     """
 
-    def __init__(self, file: File, max_bytes: int | None) -> None:
+    def __init__(self, file: File, max_bytes: int | None, recent: Recent) -> None:
         self.file = file
+        self.recent = recent
         self.max_bytes = max_bytes
         self.problem = ""
         self.durability: Durability = file.durability
@@ -312,9 +314,10 @@ class Writer:
             place = self._add_session(job.session_id, job.client_id)
         position, seq, key = self._last, job.seq, place.key
         rows = self._rows
-        for line in job.lines:
+        for line, record in zip(job.lines, job.records, strict=True):
             position += 1
             rows.append((position, key, seq, line))
+            self.recent.add(position, line, record)
             seq += 1
         place.next_seq = seq
         self._last = position
