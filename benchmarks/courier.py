@@ -2,7 +2,8 @@
 
 The sink is HTTPSink with a transport that answers at once, 16 sessions at a time. What is measured is the CPU time of
 the whole process, threads included, less that of calling the sink with the same batches. *Live*: while records are
-appended, one at a time in 64 sessions and to the disk, less what appending them takes alone. *Backlog*: of records that were there before.
+appended, one at a time in 64 sessions and to the disk, less what appending them takes alone. *Backlog*: of records that
+were there before.
 """
 
 import statistics

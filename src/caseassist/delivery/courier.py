@@ -13,6 +13,7 @@ the others stand by, and one of them takes over when it is gone.
 
 import contextlib
 import logging
+import math
 import random
 import time
 from collections import Counter
@@ -356,11 +357,16 @@ class Courier:
                     self._full.ring()
                 if not queue.size:  # nothing of it is for the workers
                     self._note_settled(idle=True)
-            elif self.store.shared:
-                with anyio.move_on_after(POLL_S):
-                    await self._more.wait()
             else:
-                await self._more.wait()
+                with anyio.move_on_after(POLL_S if self.store.shared else math.inf):
+                    await self._more.wait()
+                await self._linger_for_store()
+
+    async def _linger_for_store(self) -> None:
+        """Wait a moment before asking the store again, unless somebody is in a hurry."""
+        if self.store.linger_s:
+            with anyio.move_on_after(self.store.linger_s):
+                await self._hurry.wait()
 
     def _not_to_deliver(self, stored: Stored) -> Outcome | None:
         """What becomes of a record that was just read and is not to be delivered."""
@@ -491,9 +497,8 @@ class Courier:
         failures = 0
         while True:
             await self._keep.wait()
-            if self.store.commit_pause_s and not self._aside:
-                with anyio.move_on_after(self.store.commit_pause_s):
-                    await self._hurry.wait()
+            if not self._aside:
+                await self._linger_for_store()
             while not await self._commit():
                 failures += 1
                 await self._sleep(retry_delay_s(failures, None, rng=self._rng))
@@ -543,11 +548,9 @@ class Courier:
         """Send again what an operator has requested, one at a time and while nothing else is under way."""
         failures = 0
         while True:
-            if self.store.shared and not failures:
-                with anyio.move_on_after(POLL_S):
+            if not failures:
+                with anyio.move_on_after(POLL_S if self.store.shared else math.inf):
                     await self._requests.wait()
-            elif not failures:
-                await self._requests.wait()
             try:
                 self._state = await self._state_if_unmoved()
                 while self._state.quarantined and (

@@ -116,8 +116,9 @@ class Store(Protocol):
     shared: bool = False
     """Whether other processes may append to the same data and deliver from it."""
 
-    commit_pause_s: float = 0.0
-    """Seconds that a courier waits before it commits a position, so that more goes with it: where commits are dear."""
+    linger_s: float = 0.0
+    """Seconds that a courier waits before it reads or commits again, so that more goes with it: where each takes a hop
+    to a thread or a server."""
 
     @property
     def durability(self) -> Durability:

@@ -116,7 +116,7 @@ class SQLiteStore(Store):
     """
 
     shared = True
-    commit_pause_s = 0.05
+    linger_s = 0.02
 
     def __init__(
         self,
