@@ -388,10 +388,10 @@ async def sent_after_all(asked: Asked, came_to_it: bool) -> bool:
 
 async def drop(asked: Asked) -> bool:
     _, position = await put_aside(asked, "drop")
-    came_to_it, dropped = await asked.cut(asked.assist.drop(asked.sink.name, position), asked.k)
+    came_to_it, dropped = await asked.cut(asked.assist.drop(asked.sink.name, position=position), asked.k)
     assert came_to_it or dropped
-    await asked.assist.drop(asked.sink.name, position)
-    assert not await asked.assist.drop(asked.sink.name, position)
+    await asked.assist.drop(asked.sink.name, position=position)
+    assert not await asked.assist.drop(asked.sink.name, position=position)
     assert (await asked.assist.store.state(asked.sink.name)).dropped == {"operator": asked.k}
     return came_to_it
 

@@ -25,7 +25,7 @@ from caseassist.core.errors import (
 )
 from caseassist.core.records import Record
 from caseassist.core.session import Session
-from caseassist.delivery.courier import Courier
+from caseassist.delivery.turn import Turn
 from caseassist.stores.base import Ack
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -466,11 +466,11 @@ def test_what_ends_the_program_passes_through_a_sink_and_comes_out_as_it_is(
 
 @pytest.mark.parametrize("couriers", [1, 2])
 async def test_a_mistake_of_ours_ends_the_block_loudly(couriers: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def broken(self: Courier) -> None:
+    async def broken(self: Turn) -> None:
         await idle()
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Courier, "_feed", broken)
+    monkeypatch.setattr(Turn, "_feed", broken)
     sinks = [ScriptedSink(name=f"sink {n}") for n in range(couriers)]
     with anyio.fail_after(LONG_S), pytest.raises(ZeroDivisionError if couriers == 1 else ExceptionGroup):  # noqa: PT012
         async with CaseAssist(CONTEXT, sinks=sinks, drain_timeout_s=LONG_S) as assist:

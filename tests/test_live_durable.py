@@ -417,9 +417,9 @@ async def test_an_operator_lists_resends_and_drops_what_was_refused(path: Path, 
             await _settled(lambda: books_of(assist).quarantined == 3)
             assert identities(sink.taken) == [("s1", 0)]
 
-            assert await assist.drop("scripted", 1)
-            assert not await assist.drop("scripted", 1)
-            assert not await assist.drop("scripted", 2)
+            assert await assist.drop("scripted", position=1)
+            assert not await assist.drop("scripted", position=1)
+            assert not await assist.drop("scripted", position=2)
             await _settled(lambda: books_of(assist).dropped == {"operator": 1})
 
             sink.script.append(SinkRefused("still not", status=422))
@@ -457,7 +457,7 @@ async def test_a_restart_keeps_the_books_and_delivery_goes_on_where_it_was(path:
 
         last, fresh = ScriptedSink(name="same"), ScriptedSink(name="fresh")
         async with worker(path, last, fresh) as assist:
-            assert await assist.drop("same", 2)
+            assert await assist.drop("same", position=2)
             assert (await assist.flush(LONG_S)).complete
             await _settled(lambda: dict(assist.report().sinks[0].dropped) == {"operator": 1})
         assert identities(last.taken) == [("s3", 0)]

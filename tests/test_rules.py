@@ -670,7 +670,7 @@ def custom_ticket_members_keep_type_and_case() -> None:
 @holds("TR-003", "TR-004", "CL-T02", "CL-T03", "CU-T02", "CU-T03")
 def requests_go_to_the_organization() -> None:
     for hipaa, suffix in ((False, "org"), (True, "orghipaa")):
-        sink = HTTPSink.for_organization("myorg", token=None, hipaa=hipaa)
+        sink = HTTPSink.for_organization("myorg", token="abc", hipaa=hipaa)
         assert sink.name == f"https://myorg.analytics.{suffix}.coveo.com/rest/ua"
         for act, kind in ((click, "click"), (custom, "custom"), (start, "collect")):
             request = request_of(act(), hipaa=hipaa)

@@ -597,10 +597,10 @@ class Machine(RuleBasedStateMachine):
     def drop(self, n: int, e: int) -> None:
         worker = self.worker(n)
         if not (entries := self.aside(worker)):
-            assert not self.do(lambda: worker.assist.drop(SINK, 1))
+            assert not self.do(lambda: worker.assist.drop(SINK, position=1))
             return
         entry = entries[e % len(entries)]
-        if self.do(lambda: worker.assist.drop(SINK, entry.position)):  # or it was sent again in this moment
+        if self.do(lambda: worker.assist.drop(SINK, position=entry.position)):  # or it was sent again in this moment
             self.dropped.add((entry.record.session_id, entry.record.seq))
 
     @precondition(lambda self: self.workers and self.model)

@@ -14,7 +14,11 @@ The command line needs the extra `cli` (click and rich): `pip install 'caseassis
 `python -m caseassist.cli`.
 
 Records and answers go to standard output, messages for people about what went wrong to standard error. A token is taken
-from the environment, never from the command line, where others could see it.
+from the environment, never from the command line, where others could see it: `--token-env` takes the name of a
+variable, and a value that may be a token itself is refused.
+
+Tables are as wide as the terminal. Ids and names are never cut; where there is no room, columns are left out, and the
+last line names them. What does not go to a terminal is not cut at all.
 """
 
 SINKS = (
@@ -35,20 +39,23 @@ STORES = (
 )  # fmt: skip
 
 LOST = """\
-With `memory:`, what is not delivered when the command ends is lost, and its exit status says so. With `sqlite:PATH`, the
-next command that is given this store and this sink goes on with it.
+With `memory:`, what is not delivered when the command ends is lost, and its exit status says so. With `sqlite:PATH`,
+the next command that is given this store and this sink goes on with it. When a command is interrupted, it says how much
+is left, or lost.
 
 With `--format json`, if something was not delivered or was refused by a sink, the last line on standard error is a JSON
-object with the counts of each sink.
+object: `sinks` with the counts of each, and `lastProblems` with what stood in the way, by the sink's name.
 """
 
 STATUSES = (
     ("0", "all lines were accepted, all records could be used, and all were delivered"),
-    (str(options.REFUSED), "some lines were refused or could not be used; all others were delivered"),
-    (str(options.UNREADABLE), "wrong usage, or a script, context, log, store or sink that cannot be opened"),
+    (str(options.REFUSED),
+     "some lines were refused or could not be used, and all others were delivered; or there is nobody to erase"),
+    (str(options.UNREADABLE),
+     "wrong usage; a script, log, store or sink that cannot be opened or is not known; output that cannot be written"),
     (str(options.UNDELIVERED), "some records were not delivered in time, or are in quarantine"),
     (str(options.INTERRUPTED), "interrupted (Ctrl-C); what was recorded until then was given the drain timeout"),
-)
+)  # fmt: skip
 
 
 def render() -> str:

@@ -7,11 +7,11 @@ session on; couriers deliver behind it.
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, cast
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import anyio
 import anyio.lowlevel
@@ -78,7 +78,8 @@ class CaseAssist:
     time, ids, the chance and length of pauses between tries, and the seconds without progress come from; tests pass
     their own.
 
-    Raises InvalidAction if the context breaks a rule, and ValueError if two sinks have one name.
+    Raises InvalidAction if the context breaks a rule, TypeError for what is no store or no sink, and ValueError if two
+    sinks have one name or a timeout is no number of seconds.
     """
 
     def __init__(
@@ -96,12 +97,14 @@ class CaseAssist:
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        _check_store(store)
+        sinks = _checked_sinks(sinks)
         if len({sink.name for sink in sinks}) < len(sinks):
             raise ValueError("every sink needs a name of its own: it is how the store remembers what it has delivered")
         self.context = checked_context(context)
         self.store: Store = MemoryStore() if store is None else store
-        self.append_timeout_s = append_timeout_s
-        self.drain_timeout_s = drain_timeout_s
+        self.append_timeout_s = _seconds("append_timeout_s", append_timeout_s)
+        self.drain_timeout_s = _seconds("drain_timeout_s", drain_timeout_s)
         self.life_cycle = life_cycle
         self.clock = clock
         self.new_id = new_id
@@ -159,7 +162,7 @@ class CaseAssist:
         self,
         ticket: Ticket | Mapping[str, Any] | None = None,
         *,
-        client_id: str | None = None,
+        client_id: str | UUID | None = None,
         context: Context | Mapping[str, Any] | None = None,
         session_id: str | None = None,
         at: datetime | None = None,
@@ -177,7 +180,7 @@ class CaseAssist:
             own = members_of(context, "$.context")
             members |= {name: value for name, value in own.items() if value is not None}
         if client_id is not None:
-            members["clientId"] = client_id
+            members["clientId"] = str(client_id) if isinstance(client_id, UUID) else client_id
         elif "clientId" not in members:
             members["clientId"] = self.new_id()
         session = Session(id=self.new_id() if session_id is None else session_id, life_cycle=self.life_cycle)
@@ -216,13 +219,12 @@ class CaseAssist:
         except OverflowError:  # so long ago that there was nobody
             return []
         expired: list[str] = []
-        left: set[str] = set()
+        last: str | None = None
         while True:
             self._running()
-            idle = await self.store.idle(before, EXPIRED_AT_ONCE + len(left))
-            found = [session_id for session_id in idle if session_id not in left]
+            found = await self.store.idle(before, EXPIRED_AT_ONCE, last)
             for session_id in found:
-                left.add(session_id)
+                last = session_id
                 try:
                     records = await self.store.load(session_id)
                     if not records or is_erased(records[0]):
@@ -237,26 +239,38 @@ class CaseAssist:
                 except (CorruptRecord, UnsupportedRecord, IllegalTransition):  # it must not keep the others from ending
                     continue
                 expired.append(session_id)
-                left.discard(session_id)
             if not found:
                 return expired
 
     async def erase(self, *, session_id: str | None = None, client_id: str | None = None) -> Sequence[str]:
         """Erase the personal data of one session, or of all sessions of a client, from the store: see ``Store.erase``.
 
-        What is on its way to a sink at this moment may still arrive. What sinks have is theirs.
+        What is in a call to a sink at this moment may still arrive. What sinks have is theirs. Returns the ids of the
+        sessions. Raises InvalidAction if the client id is no UUID, ValueError unless one of the two is given.
         """
         self._running()
+        if client_id is not None:
+            client_id = checked_context({"clientId": client_id}).client_id
+        erased: Sequence[str] = ()
         try:
-            return await self.store.erase(session_id=session_id, client_id=client_id)
+            erased = await self.store.erase(session_id=session_id, client_id=client_id)
+            return erased
         finally:  # what was in quarantine is dropped by it
             for courier in self._couriers:
-                courier.look_for_requests()
+                courier.erase(erased)
 
-    async def quarantined(self, sink: str, *, after: int = 0, limit: int = 1000) -> Sequence[Quarantined]:
-        """Return up to ``limit`` records that a sink refused, whose position is greater than ``after``, in order."""
+    async def quarantined(
+        self,
+        sink: str,
+        *,
+        session_id: str | None = None,
+        requested: bool = False,
+        after: int = 0,
+        limit: int = 1000,
+    ) -> Sequence[Quarantined]:
+        """Return up to ``limit`` records that a sink refused: see :meth:`Store.quarantined`."""
         self._running()
-        return await self.store.quarantined(sink, after=after, limit=limit)
+        return await self.store.quarantined(sink, session_id=session_id, requested=requested, after=after, limit=limit)
 
     async def resend(self, sink: str, *, session_id: str | None = None, position: int | None = None) -> int:
         """Have records sent again that a sink refused: all, those of a session, or one. Returns how many."""
@@ -266,11 +280,11 @@ class CaseAssist:
         finally:  # cut off, it may be requested all the same
             self._look_for_requests(sink)
 
-    async def drop(self, sink: str, position: int) -> bool:
-        """Drop a record that a sink refused, for that sink. False if there is no such."""
+    async def drop(self, sink: str, *, session_id: str | None = None, position: int | None = None) -> int:
+        """Drop records that a sink refused, for that sink: all, those of a session, or one. Returns how many."""
         self._running()
         try:
-            return await self.store.resolve(sink, position, delivered=False)
+            return await self.store.drop(sink, session_id=session_id, position=position)
         finally:
             self._look_for_requests(sink)
 
@@ -285,9 +299,10 @@ class CaseAssist:
     async def flush(self, timeout_s: float) -> DrainReport:
         """Wait until everything recorded so far is delivered, at most ``timeout_s`` seconds.
 
-        What is recorded meanwhile is not waited for, but it is in the report.
+        What is recorded meanwhile is not waited for, but it is in the report. Raises ValueError for a timeout that is
+        no number of seconds.
         """
-        with anyio.move_on_after(timeout_s):
+        with anyio.move_on_after(_seconds("timeout_s", timeout_s)):
             await self._drain()
         return self.report()
 
@@ -318,12 +333,13 @@ class CaseAssist:
             most_s = deadline_s
         finally:  # cut off, it still closes everything, but not for as long as it had
             close_s = max(min(deadline - anyio.current_time(), most_s), MIN_CLOSE_S)
+            end = anyio.current_time() + close_s
             for courier in self._couriers:
-                courier.stop(close_s)
-            with anyio.move_on_after(close_s + MIN_CLOSE_S, shield=True):
+                courier.stop(close_s / 2)  # the other half is for the store
+            with anyio.move_on_after(close_s / 2 + MIN_CLOSE_S, shield=True):
                 for courier in self._couriers:
                     await courier.wait_closed()
-            with anyio.move_on_after(close_s + MIN_CLOSE_S, shield=True):
+            with anyio.move_on_after(max(end - anyio.current_time(), MIN_CLOSE_S), shield=True):
                 await self.store.aclose()
         return self.report()
 
@@ -383,6 +399,39 @@ class CaseAssist:
             raise NotRunning
         if self._pid != os.getpid():
             raise Forked
+
+
+def _check_store(store: object) -> None:
+    """Raise TypeError for what cannot be a store."""
+    if store is None:
+        return
+    if isinstance(store, type):
+        raise TypeError(f"store is the class {store.__name__}: make one of it, such as SQLiteStore('cases.db')")
+    if not all(callable(getattr(store, method, None)) for method in ("append", "load", "read")):
+        raise TypeError(f"store is a {type(store).__name__}: pass a store, such as SQLiteStore('cases.db')")
+
+
+def _checked_sinks(sinks: object) -> Sequence[Sink]:
+    """The sinks as a tuple. Raises TypeError for what cannot be sinks."""
+    kind = sinks.__name__ if isinstance(sinks, type) else type(sinks).__name__
+    if isinstance(sinks, str | bytes | Mapping | type) or hasattr(sinks, "deliver") or not isinstance(sinks, Iterable):
+        raise TypeError(f"sinks is a {kind}: pass a list of sinks, such as [FileSink('log.jsonl')]")
+    found = tuple(cast("Iterable[Sink]", sinks))
+    for i, sink in enumerate(found):
+        if isinstance(sink, type):
+            raise TypeError(f"sinks[{i}] is the class {sink.__name__}: make one of it, such as FileSink('log.jsonl')")
+        if not callable(getattr(sink, "deliver", None)) or not isinstance(getattr(sink, "name", None), str):
+            raise TypeError(
+                f"sinks[{i}] is a {type(sink).__name__}: pass a sink with a name, such as FileSink('log.jsonl')"
+            )
+    return found
+
+
+def _seconds(name: str, value: object) -> float:
+    """A number of seconds. Raises ValueError for what is none, a negative one, and nan."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise ValueError(f"{name} must be a number of seconds, 0 or more")
+    return value
 
 
 def _only_one_of(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -24,11 +24,12 @@ from tests.fakes import (
     until,
 )
 
-from caseassist.core.errors import SinkRefused, SinkUnavailable
+from caseassist.core.errors import CorruptRecord, SinkRefused, SinkUnavailable
 from caseassist.core.records import Record
-from caseassist.delivery.courier import HURRIED_DELAY_S, Courier
+from caseassist.delivery.courier import Courier
 from caseassist.delivery.pacing import MAX_ASKED_S
-from caseassist.delivery.queue import AHEAD_WINDOWS
+from caseassist.delivery.queue import AHEAD_WINDOWS, WINDOW_BATCHES
+from caseassist.delivery.turn import HURRIED_DELAY_S, UNSTORED_WINDOWS
 from caseassist.stores.base import Quarantined, Store, Stored
 from caseassist.stores.memory import MemoryStore
 
@@ -735,7 +736,7 @@ async def test_what_an_operator_drops_is_counted_as_that() -> None:
         await append(store, courier, records_of("s0", 2))
         await courier.drain()
         (entry,) = await store.quarantined("scripted")
-        await store.resolve("scripted", entry.position, delivered=False)
+        assert await store.drop("scripted", position=entry.position) == 1
         courier.look_for_requests()
         await until(lambda: courier.progress.quarantined == 0)
         assert courier.progress.dropped == {"operator": 1}
@@ -763,7 +764,9 @@ async def test_what_was_put_aside_ahead_of_the_position_is_not_sent_again_after_
 
 async def test_the_position_is_stored_with_what_was_put_aside_on_the_way_to_it() -> None:
     class Watched(MemoryStore):
-        commits: list[tuple[int, list[int]]] = []
+        def __init__(self) -> None:
+            super().__init__()
+            self.commits: list[tuple[int, list[int]]] = []
 
         async def commit(self, sink: str, **what: Any) -> None:
             self.commits.append((what["position"], [entry.position for entry in what["quarantined"]]))
@@ -806,7 +809,7 @@ async def test_what_left_the_quarantine_ahead_of_the_position_is_not_sent_after_
     if what == "erased":
         await store.erase(session_id="s1")
     else:
-        await store.resolve("scripted", 2, delivered=False)
+        await store.drop("scripted", position=2)
     sink = ScriptedSink(sessions_at_once=2)
     async with at_work(store, sink, Pauses()) as courier:
         assert (courier.progress.pending, courier.progress.dropped) == (1, {what: 1})
@@ -814,7 +817,7 @@ async def test_what_left_the_quarantine_ahead_of_the_position_is_not_sent_after_
         assert (courier.progress.delivered, courier.progress.pending) == (1, 0)
         assert courier.progress.dropped == {what: 1}
     state = await store.state("scripted")
-    assert (state.delivered, state.dropped, state.dropped_ahead) == (1, {what: 1}, {})
+    assert (state.delivered, state.dropped, state.resolved_ahead) == (1, {what: 1}, {})
     assert identities(sink.taken) == [("s0", 0)]
 
 
@@ -956,3 +959,277 @@ async def test_a_sink_that_fails_now_and_then_gets_a_tenth_more_than_what_it_tak
             courier.stop()
     assert len(sink.calls) - count <= 100 + 0.1 * count + now
     assert len(sink.calls) > 1.8 * count
+
+
+# --- What is easily broken ------------------------------------------------------------------------------------------
+
+
+def refuses(*seqs: int, session_id: str = "s0") -> Callable[[Sequence[Record]], Awaitable[None]]:
+    """An act for any call: refuses these records."""
+
+    async def act(records: Sequence[Record]) -> None:
+        for taken, record in enumerate(records):
+            if record.session_id == session_id and record.seq in seqs:
+                raise SinkRefused("no", delivered=taken)
+
+    return act
+
+
+async def test_what_is_requested_of_a_held_session_does_not_overtake_what_comes_before_it() -> None:
+    store = MemoryStore()
+    sink = ScriptedSink(refuses(0))
+    sink.on_refused = "hold"
+    async with at_work(store, sink, Pauses()) as courier:
+        await append(store, courier, records_of("s0", 3))
+        await courier.drain()
+        await store.request_resend("scripted", position=2)
+        courier.look_for_requests()
+        await until(lambda: len(sink.calls) == 1)
+        await idle()
+        assert [entry.requested for entry in await store.quarantined("scripted")] == [False] * 3
+    assert sink.taken == []
+
+
+async def test_an_outage_in_the_middle_of_requests_does_not_let_a_held_session_overtake() -> None:
+    store = MemoryStore()
+    sink = ScriptedSink(refuses(0), refuses(0, session_id="s1"), sessions_at_once=2)
+    sink.on_refused = "hold"
+    async with at_work(store, sink, Pauses()) as courier:
+        await append(store, courier, records_of("s0", 3), records_of("s1", 2))
+        await courier.drain()
+        assert courier.progress.quarantined == 5
+        sink.script += [refuses(0), SinkUnavailable("down")]  # s0 again, and the first of s1
+        await store.request_resend("scripted")
+        courier.look_for_requests()
+        await until(lambda: courier.progress.quarantined == 3)
+        assert [entry.record.seq for entry in await store.quarantined("scripted")] == [0, 1, 2]
+    assert identities(sink.taken) == [("s1", 0), ("s1", 1)]
+
+
+async def test_what_comes_while_an_operator_has_a_held_session_sent_again_goes_with_it() -> None:
+    store, gate, records = MemoryStore(), Gate(), records_of("s0", 4)
+    sink = ScriptedSink(refuses(0))
+    sink.on_refused = "hold"
+    async with at_work(store, sink, Pauses()) as courier:
+        await append(store, courier, records[:2])
+        await courier.drain()
+        sink.script.append(gate)
+        await store.request_resend("scripted", session_id="s0")
+        courier.look_for_requests()
+        await gate.entered.wait()
+        await append(store, courier, records[2:])
+        await idle()
+        gate.opened.set()
+        await until(lambda: len(sink.taken) == 4)
+        await courier.drain()
+    assert sink.taken == records
+
+
+async def test_a_turn_that_cannot_begin_leaves_the_claim_to_others_and_is_taken_later() -> None:
+    class Shaky(MemoryStore):
+        fails = 0
+
+        async def quarantined(self, *args: Any, **options: Any) -> Any:
+            if self.fails:
+                self.fails -= 1
+                raise OSError
+            return await super().quarantined(*args, **options)
+
+    store, sink = Shaky(), ScriptedSink(refuses(1))
+    sink.on_refused = "hold"
+    async with at_work(store, sink, Pauses()) as courier:
+        await append(store, courier, records_of("s0", 3))
+        await courier.drain()
+    taken = list(sink.taken)
+    assert await store.claim("scripted")
+    async with at_work(store, sink, Pauses()) as courier:
+        store.fails = 3
+        await store.release("scripted")
+        await until(lambda: not courier.standby)
+        await append(store, courier, records_of("s0", 5)[3:])
+        await courier.drain()
+        assert courier.progress.quarantined == 4
+        assert courier.health.problem == ""
+    assert sink.taken == taken
+
+
+@pytest.mark.parametrize("stored", [False, True])
+async def test_a_commit_that_was_cut_off_is_repeated_and_nobody_else_is_suspected(
+    stored: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    class CutOff(MemoryStore):
+        cut = True
+
+        async def commit(self, sink: str, **what: Any) -> None:
+            if not self.cut or stored:
+                await super().commit(sink, **what)
+            if self.cut:
+                committing.set()
+                await anyio.sleep_forever()
+
+    store, sink, committing = CutOff(), ScriptedSink(batch_records=1), anyio.Event()
+    async with at_work(store, sink, Pauses()) as courier:
+        await append(store, courier, records_of("a", 1))
+        await committing.wait()
+        await append(store, courier, records_of("b", 5))
+        await until(lambda: len(sink.taken) == 6)
+        store.cut = False
+        courier.stop()
+        await courier.wait_closed()
+    assert await position_of(store) == 6
+    assert "somebody else" not in caplog.text
+
+
+async def test_a_state_that_cannot_be_read_after_a_commit_is_read_again(caplog: pytest.LogCaptureFixture) -> None:
+    class Shaky(MemoryStore):
+        fails = False
+
+        async def state(self, sink: str) -> Any:
+            if self.fails:
+                self.fails = False
+                raise OSError
+            return await super().state(sink)
+
+    store, sink = Shaky(), ScriptedSink(SinkRefused("no", delivered=1))
+    async with at_work(store, sink, Pauses()) as courier:
+        store.fails = True
+        await append(store, courier, records_of("s0", 4))
+        await courier.drain()
+        assert (courier.progress.delivered, courier.progress.quarantined) == (3, 1)
+    assert (await store.state("scripted")).delivered == 3
+    assert "somebody else" not in caplog.text
+    assert len(sink.taken) == 3
+
+
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("at_once", [1, 2])
+async def test_what_waits_through_an_outage_and_is_erased_meanwhile_is_not_sent(at_once: int, told: bool) -> None:
+    store, pauses = MemoryStore(), Pauses(held=True)
+    sink = ScriptedSink(SinkUnavailable("down"), sessions_at_once=at_once)
+    async with at_work(store, sink, pauses) as courier:
+        await append(store, courier, records_of("s0", 2), records_of("s1", 2), records_of("s2", 2))
+        await until(lambda: pauses.seconds)
+        erased = await store.erase(session_id="s1")
+        if told:
+            courier.erase(erased)
+        pauses.held = False
+        pauses.let_go()
+        await courier.drain()
+        assert courier.progress.dropped == {"erased": 2}
+        assert (courier.progress.delivered, courier.progress.pending) == (4, 0)
+    assert {record.session_id for record in sink.taken} == {"s0", "s2"}
+
+
+async def test_one_who_waits_for_a_batch_to_fill_does_not_break_into_a_request() -> None:
+    store, gate = MemoryStore(), Gate()
+    sink = ScriptedSink(refuses(0), gate, batch_records=10, linger_s=0.0)
+    async with at_work(store, sink, Pauses()) as courier:
+        await append(store, courier, records_of("s0", 1))
+        await courier.drain()
+        sink.linger_s = 0.001
+        await append(store, courier, records_of("s1", 1))
+        await store.request_resend("scripted")
+        courier.look_for_requests()
+        await gate.entered.wait()
+        await anyio.sleep(0.01)  # longer than it lingers
+        await idle()
+        gate.opened.set()
+        await until(lambda: len(sink.taken) == 2)
+    assert sink.most_at_once == 1
+
+
+async def test_what_the_sink_asks_for_when_a_request_fails_holds_for_all() -> None:
+    store, pauses = MemoryStore(), Pauses()
+    sink = ScriptedSink(refuses(0), SinkUnavailable("HTTP 429", retry_after_s=30.0, paused=True))
+    async with at_work(store, sink, pauses) as courier:
+        await append(store, courier, records_of("s0", 1))
+        await courier.drain()
+        pauses.held = True
+        await store.request_resend("scripted")
+        courier.look_for_requests()
+        await until(lambda: len(sink.calls) == 2)
+        await append(store, courier, records_of("s1", 1))
+        await idle()
+        assert len(sink.calls) == 2
+        assert (courier.health.ok, courier.health.problem) == (False, "HTTP 429; asked to wait 30 s")
+        assert max(pauses.seconds) >= 30.0
+        pauses.held = False
+        pauses.let_go()
+        await until(lambda: len(sink.taken) == 2)
+        assert courier.health.ok
+
+
+async def test_while_nothing_can_be_stored_delivery_does_not_run_far_ahead() -> None:
+    class Failing(MemoryStore):
+        fails = True
+
+        async def commit(self, sink: str, **what: Any) -> None:
+            if self.fails:
+                raise OSError
+            await super().commit(sink, **what)
+
+    store, sink = Failing(), ScriptedSink(batch_records=2)
+    async with at_work(store, sink, Pauses()) as courier:
+        for n in range(100):
+            await append(store, courier, records_of(f"s{n}", 10))
+        for _ in range(20):
+            await idle()
+        assert len(sink.taken) <= (UNSTORED_WINDOWS + 1) * WINDOW_BATCHES * 2
+        store.fails = False
+        await courier.drain()
+    assert len(sink.taken) == 1000
+
+
+async def test_a_record_that_cannot_be_read_is_passed_over_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    class Damaged(MemoryStore):
+        async def read(self, after: int, limit: int) -> Sequence[Stored]:
+            stored = await super().read(after, limit)
+            if stored and stored[0][0] == 3:
+                raise CorruptRecord("not a JSON object", where="position 3", position=3)
+            return [item for item in stored if item[0] < 3] or stored
+
+    store, sink = Damaged(), ScriptedSink()
+    async with at_work(store, sink, Pauses()) as courier:
+        await append(store, courier, records_of("a", 2), records_of("b", 3))
+        await courier.drain()
+        assert courier.progress.dropped == {"corrupt": 1}
+        assert (courier.progress.delivered, courier.progress.pending) == (4, 0)
+    assert (await store.state("scripted")).dropped == {"corrupt": 1}
+    assert "position 3" in caplog.text
+
+
+async def test_what_was_sent_again_ahead_of_the_position_is_counted_and_not_sent_once_more() -> None:
+    store, gate = MemoryStore(), Gate()
+    sink = ScriptedSink(gate, refuses(0, session_id="s1"), sessions_at_once=2)
+    async with at_work(store, sink, Pauses()) as courier:
+        await append(store, courier, records_of("s0", 1), records_of("s1", 1))
+        await until(lambda: store._asides)
+        assert await store.resolve("scripted", 2)
+        courier.look_for_requests()
+        await until(lambda: not courier.progress.quarantined)
+        assert (courier.progress.delivered, courier.progress.pending) == (1, 1)
+    sink = ScriptedSink(sessions_at_once=2)
+    async with at_work(store, sink, Pauses()) as courier:
+        assert (courier.progress.delivered, courier.progress.pending) == (1, 1)
+        await courier.drain()
+        assert (courier.progress.delivered, courier.progress.pending) == (2, 0)
+    assert (await store.state("scripted")).delivered == 2
+    assert identities(sink.taken) == [("s0", 0)]
+
+
+async def test_a_store_that_hangs_does_not_keep_the_sink_from_being_closed() -> None:
+    class Hanging(MemoryStore):
+        async def commit(self, sink: str, **what: Any) -> None:
+            await anyio.sleep_forever()
+
+    store, sink = Hanging(), ScriptedSink()
+    courier = Courier(store, sink)
+    with anyio.fail_after(LONG_S):
+        await courier.open()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(courier.run)
+            await append(store, courier, records_of("a", 1))
+            await until(lambda: sink.taken)
+            courier.stop(close_s=0.001)
+    assert sink.closed == 1
+    assert await store.claim("scripted"), "it was released"

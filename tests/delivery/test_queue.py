@@ -3,6 +3,7 @@
 from collections import Counter, deque
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.fakes import records_of
@@ -58,13 +59,14 @@ def test_a_queue_hands_everything_out_once_in_order_and_knows_how_far_it_is_sett
         elif step == "settle" and out:
             batch = out.pop(0)
             settled += batch[:amount]
-            queue.settle(batch, min(amount, len(batch)))
+            done = min(amount, len(batch))
+            queue.settle(batch, ["delivered"] * done + [None] * (len(batch) - done))
         check()
     while waiting:
         queue.put([waiting.popleft()])
         while batch := queue.take():
             settled += batch
-            queue.settle(batch, len(batch))
+            queue.settle(batch, ["delivered"] * len(batch))
     assert sorted(settled, key=lambda item: item[0]) == everything
     for name in "abc":
         own = [record.seq for _, record in settled if record.session_id == name]
@@ -88,37 +90,92 @@ B = records_of("b", 4)
 MIXED = [(1, A[0]), (2, B[0]), (3, A[1]), (4, B[1]), (5, A[2]), (6, B[2])]
 
 
-def test_a_refused_record_is_put_aside_and_its_session_goes_on() -> None:
-    for by_session in (False, True):
-        queue = queue_of(*MIXED, by_session=by_session)
-        batch = queue.take()
-        aside = queue.settle(batch, 1, refused=True)
-        assert aside == batch[1:2]
-        assert queue.settled == Counter(delivered=1, quarantined=1)
-        rest = queue.take() + queue.take()
-        assert sorted(places(rest)) == sorted({1, 2, 3, 4, 5, 6} - set(places(batch[:2])))
+def settle(queue: Queue, batch: list[Stored], *outcomes: Outcome) -> None:
+    """The first ones have these outcomes, the others wait again."""
+    queue.settle(batch, [*outcomes, *[None] * (len(batch) - len(outcomes))])
 
 
-def test_of_a_held_session_all_that_waits_is_put_aside_and_of_others_nothing() -> None:
-    for by_session in (False, True):
-        queue = queue_of(*MIXED, by_session=by_session, batch_records=2)
-        batch = queue.take()
-        aside = queue.settle(batch, 0, refused=True, held=True)
-        assert places(aside) == [1, 3, 5]
-        assert queue.settled == Counter(quarantined=3)
-        assert queue.size == 3
-        rest = queue.take() + queue.take()
-        assert [record.session_id for _, record in rest][:2] == ["b", "b"]
+def settle_all(queue: Queue) -> None:
+    while batch := queue.take():
+        queue.settle(batch, ["delivered"] * len(batch))
+
+
+@pytest.mark.parametrize("by_session", [False, True])
+def test_a_refused_record_is_put_aside_and_its_session_goes_on(by_session: bool) -> None:
+    queue = queue_of(*MIXED, by_session=by_session)
+    batch = queue.take()
+    settle(queue, batch, "delivered", "quarantined")
+    assert queue.settled == Counter(delivered=1, quarantined=1)
+    rest = queue.take() + queue.take()
+    assert sorted(places(rest)) == sorted({1, 2, 3, 4, 5, 6} - set(places(batch[:2])))
+
+
+@pytest.mark.parametrize("by_session", [False, True])
+def test_of_a_session_all_that_waits_is_pulled_and_of_others_nothing(by_session: bool) -> None:
+    queue = queue_of(*MIXED, by_session=by_session, batch_records=2)
+    settle(queue, queue.take())
+    assert places(queue.pull("a", "erased")) == [1, 3, 5]
+    assert queue.pull("a", "erased") == queue.pull("nobody", "erased") == []
+    assert (queue.settled, queue.size) == (Counter(erased=3), 3)
+    rest = queue.take() + queue.take()
+    assert [record.session_id for _, record in rest] == ["b", "b", "b"][: len(rest)]
+
+
+@pytest.mark.parametrize("by_session", [False, True])
+def test_what_is_out_in_a_batch_is_not_pulled(by_session: bool) -> None:
+    queue = queue_of(*MIXED, by_session=by_session, batch_records=1)
+    batch = queue.take()
+    assert places(queue.pull("a", "quarantined")) == [3, 5]
+    settle(queue, batch, "delivered")
+    settle_all(queue)
+    assert (queue.position, queue.size) == (6, 0)
+    assert queue.passed == Counter(delivered=4, quarantined=2)
+
+
+def test_a_session_that_was_cut_short_is_next_once_the_sink_is_well_and_waits_its_turn_if_it_is_again() -> None:
+    queue = queue_of(*MIXED, (7, records_of("c", 1)[0]), batch_records=1)
+    settle(queue, queue.take())
+    assert [queue.take()[0][1].session_id for _ in "bc"] == ["b", "c"]
+    assert queue.go_on() == 1
+    again = queue.take()
+    assert places(again) == [1]
+    settle(queue, queue_taken(queue, again))
+    assert queue.go_on() == 0
+
+
+def queue_taken(queue: Queue, batch: list[Stored]) -> list[Stored]:
+    """A batch that is still out."""
+    assert queue.position < batch[0][0]
+    return batch
+
+
+def test_while_the_sink_is_away_others_are_tried_before_those_that_failed() -> None:
+    queue = queue_of(*MIXED, batch_records=1)
+    first = queue.take()
+    settle(queue, first)
+    second = queue.take()
+    settle(queue, second)
+    assert (first[0][1].session_id, second[0][1].session_id) == ("a", "b")
+    assert queue.take() == first  # there are no others left
+
+
+def test_what_cannot_be_read_is_passed() -> None:
+    queue = queue_of(*MIXED[:2])
+    queue.skip(4, "corrupt")
+    queue.put(MIXED[4:])
+    settle_all(queue)
+    assert queue.position == 6
+    assert queue.passed == Counter(delivered=4, corrupt=1, removed=1)
 
 
 def test_what_is_settled_ahead_passes_when_what_is_before_it_is_settled() -> None:
     queue = queue_of(*MIXED)
     a, b = queue.take(), queue.take()
-    queue.settle(b, 3)
+    settle(queue, b, *["delivered"] * 3)
     assert (queue.position, queue.settled, queue.passed) == (0, Counter(delivered=3), Counter())
-    queue.settle(a, 1)
+    settle(queue, a, "delivered")
     assert (queue.position, queue.passed) == (2, Counter(delivered=2))
-    queue.settle(queue.take(), 2)
+    settle(queue, queue.take(), "delivered", "delivered")
     assert (queue.position, queue.passed) == (6, Counter(delivered=6))
 
 
@@ -127,7 +184,7 @@ def test_what_is_not_to_be_delivered_is_settled_when_it_is_read() -> None:
     queue = Queue(0, batch_records=10, by_session=True, window=100)
     assert queue.put(MIXED[:3], lambda stored: outcomes.get(stored[0])) == 1
     assert (queue.position, queue.size) == (1, 1)
-    queue.settle(queue.take(), 1)
+    settle(queue, queue.take(), "delivered")
     assert queue.position == 3
     assert queue.passed == Counter(erased=1, delivered=1, quarantined=1)
 
@@ -135,7 +192,7 @@ def test_what_is_not_to_be_delivered_is_settled_when_it_is_read() -> None:
 def test_missing_positions_are_passed_with_what_comes_after_them() -> None:
     queue = queue_of((5, A[0]), (9, A[1]))
     assert (queue.settled, queue.passed) == (Counter(removed=7), Counter())
-    queue.settle(queue.take(), 1)
+    settle(queue, queue.take(), "delivered")
     assert queue.passed == Counter(removed=4, delivered=1)
 
 
@@ -145,5 +202,5 @@ def test_what_was_put_aside_before_is_not_handed_out_and_a_gap_there_is_not_coun
     assert queue.settled == Counter(quarantined=1, removed=1)  # of 7 and 8, which are missing, one is put aside
     while batch := queue.take():
         assert 2 not in places(batch)
-        queue.settle(batch, len(batch))
+        queue.settle(batch, ["delivered"] * len(batch))
     assert (queue.position, queue.passed) == (9, Counter(delivered=6, quarantined=1, removed=1))

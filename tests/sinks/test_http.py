@@ -138,7 +138,7 @@ class Wires:
 async def test_a_transport_of_ones_own_and_a_format_of_ones_own() -> None:
     wires = Wires()
     sink = HTTPSink.for_organization(
-        "myorg", token=None, hipaa=True, timeout_s=3, transport=wires, normalise_keys=False
+        "myorg", token="abc", hipaa=True, timeout_s=3, transport=wires, normalise_keys=False
     )
     record = records_of("start", "log_custom")[1]
     record = msgspec.structs.replace(record, event=msgspec.structs.replace(record.event, custom_data={"A b": 1}))
@@ -147,7 +147,7 @@ async def test_a_transport_of_ones_own_and_a_format_of_ones_own() -> None:
     (request,) = wires.requests
     assert request.origin == Origin("https", "myorg.analytics.orghipaa.coveo.com", 443)
     assert msgspec.json.decode(request.body)["customData"] == {"A b": "1"}
-    assert "Authorization" not in dict(request.headers)
+    assert dict(request.headers)["Authorization"] == "Bearer abc"
     assert sink.format == WireFormat(endpoint=Endpoint.for_organization("myorg", hipaa=True), normalise_keys=False)
 
 
@@ -177,7 +177,7 @@ def test_what_cannot_work_is_refused_at_once() -> None:
         HTTPSink("ftp://host", token=None)
     with pytest.raises(ValueError, match="on_refused"):
         HTTPSink("https://host", token=None, on_refused="stop")  # type: ignore[arg-type]
-    assert HTTPSink.for_organization("myorg", token=None, on_refused="hold").on_refused == "hold"
+    assert HTTPSink.for_organization("myorg", token="abc", on_refused="hold").on_refused == "hold"
     with pytest.raises(ValueError, match="allow_insecure_http"):
         HTTPSink("http://host.example", token="t")
     assert HTTPSink("http://host.example", token="t", allow_insecure_http=True).name == "http://host.example/rest/ua"

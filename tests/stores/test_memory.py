@@ -376,7 +376,7 @@ def test_what_is_resolved_makes_room() -> None:
     with pytest.raises(StoreFull):
         append(store, B[0])
     assert (len(store), loaded(store, "a")) == (3, [])  # the rest of the session was of no use
-    assert outcome(store.resolve("x", 2, delivered=False))
+    assert outcome(store.drop("x", position=2))
     assert (len(store), append(store, B[0])) == (2, 4)
 
 
@@ -391,13 +391,13 @@ async def test_an_append_waits_for_what_is_resolved() -> None:
         tasks.start_soon(appending)
         await idle()
         assert positions == []
-        await store.resolve("x", 1, delivered=True)
+        await store.resolve("x", 1)
     assert positions == [4]
 
 
 def test_what_is_in_quarantine_is_dropped_last_and_counted_as_removed() -> None:
     store = in_quarantine(1, 2, 3, sinks="xy", when_full="drop_oldest")
-    outcome(store.resolve("x", 1, delivered=True))
+    outcome(store.resolve("x", 1))
     append(store, *B[:2])  # 1 and 2 are in its way
     assert [aside_at(store, "x"), aside_at(store, "y")] == [[3], [3]]
     assert outcome(store.state("x")) == SinkState(position=3, quarantined=1, dropped={"removed": 1})
@@ -418,7 +418,7 @@ def test_a_record_that_was_dropped_while_a_sink_refused_it_is_kept_in_quarantine
     assert (len(store), aside_at(store)) == (4, [1])
     append(store, B[2])
     assert (len(store), aside_at(store)) == (3, [1])
-    outcome(store.resolve("sink", 1, delivered=True))
+    outcome(store.resolve("sink", 1))
     assert len(store) == 2
 
 
@@ -432,14 +432,14 @@ def test_a_record_in_quarantine_stays_when_it_is_dropped_from_the_middle_of_its_
     assert read(store) == [(4, "a", 3), (5, "b", 0), (6, "b", 1)]
 
 
-def test_a_record_that_was_dropped_and_then_refused_again_is_in_quarantine_and_not_dropped() -> None:
+def test_a_record_that_was_dropped_and_is_put_aside_once_more_stays_dropped_and_counts_once() -> None:
     store = MemoryStore()
     append(store, *A[:3])
     outcome(store.commit("sink", after=0, position=0, quarantined=[aside(2, A[1])]))
-    outcome(store.resolve("sink", 2, delivered=False))
+    outcome(store.drop("sink", position=2))
     outcome(store.commit("sink", after=0, position=3, quarantined=[aside(2, A[1])]))  # another run did not know
-    assert outcome(store.state("sink")).dropped == {"operator": 1}
-    assert aside_at(store) == [2]
+    assert outcome(store.state("sink")) == SinkState(position=3, dropped={"operator": 1})
+    assert aside_at(store) == []
 
 
 # --- Erasing --------------------------------------------------------------------------------------------------------
@@ -513,6 +513,20 @@ async def test_who_waits_for_room_learns_that_the_session_was_erased() -> None:
 
 
 # --- Whose it is ----------------------------------------------------------------------------------------------------
+
+
+def test_idle_goes_on_after_a_session_however_many_came_and_went() -> None:
+    store = MemoryStore(max_records=300)
+    late = AT + timedelta(days=1)
+    for n in range(1000):  # those before are forgotten as they have ended
+        append(store, *records_of(f"s{n}", 3, ended=n < 950))
+    open_ones = [f"s{n}" for n in range(950, 1000)]
+    assert list(outcome(store.idle(late, 1000))) == open_ones
+    assert list(outcome(store.idle(late, 10, open_ones[19]))) == open_ones[20:30]
+    assert list(outcome(store.idle(late, 3, "s0"))) == open_ones[:3]
+    outcome(store.erase(session_id=open_ones[1]))
+    assert list(outcome(store.idle(late, 2))) == [open_ones[0], open_ones[2]]
+    assert list(outcome(store.idle(late, 2, open_ones[1]))) == open_ones[2:4]
 
 
 def test_a_session_without_its_beginning_is_not_idle_as_it_cannot_be_resumed() -> None:

@@ -1,5 +1,6 @@
 """The store in a SQLite file: what it keeps, who waits for whom, and what happens when the disk or others fail."""
 
+import asyncio
 import os
 import sqlite3
 import stat
@@ -32,7 +33,7 @@ from caseassist.core.errors import (
 )
 from caseassist.core.records import Record, encode
 from caseassist.core.session import Session
-from caseassist.stores import lane, sqlite_file
+from caseassist.stores import lane, sqlite, sqlite_file
 from caseassist.stores.base import Ack, Quarantined, SinkState
 from caseassist.stores.sqlite import SQLiteStore
 from caseassist.stores.sqlite_file import APPLICATION_ID, MIGRATIONS
@@ -287,21 +288,104 @@ async def test_idle_are_those_that_have_not_ended_oldest_first(path: Path, monke
         assert list(await store.idle(LATER, 3)) == ["z", "x", "w"]
         assert list(await store.idle(AT, 10)) == []
         assert list(await store.idle(LATER + timedelta(1), 2)) == ["z", "y"]
+        assert list(await store.idle(LATER, 2, "z")) == ["x", "w"]
+        assert list(await store.idle(LATER, 2, "nobody")) == ["z", "x"]
 
 
 async def test_a_damaged_record_is_named_by_its_place(path: Path) -> None:
     async with store_at(path) as store:
         await append(store, *A[:3])
         change(path, "UPDATE records SET record = x'7b7d' WHERE position = 2")
+        assert await places(store) == [(1, "a", 0)]
         with pytest.raises(CorruptRecord) as caught:
-            await store.read(0, 10)
-        assert caught.value.where == "position 2"
+            await store.read(1, 10)
+        assert (caught.value.where, caught.value.position) == ("position 2", 2)
         with pytest.raises(CorruptRecord):
             await store.load("a")
         assert await places(store, after=2) == [(3, "a", 2)]
         change(path, "UPDATE records SET record = x'7b7d' WHERE position = 3")
         await append(store, B[0])
         assert list(await store.idle(LATER, 10)) == ["b"]
+
+
+async def test_what_was_put_aside_and_is_damaged_keeps_back_nothing_and_can_be_dropped(path: Path) -> None:
+    async with store_at(path) as store:
+        await append(store, *A[:5])
+        entries = [aside(position, A[position - 1]) for position in range(1, 6)]
+        await store.commit("sink", after=0, position=5, quarantined=entries)
+        change(path, "UPDATE records SET record = x'7b7d' WHERE position IN (1, 3)")
+        assert list(await store.quarantined("sink")) == [entries[1], entries[3], entries[4]]
+        assert list(await store.quarantined("sink", session_id="a", limit=2)) == [entries[1], entries[3]]
+        assert list(await store.quarantined("sink", after=4, limit=2)) == entries[4:]
+        assert (await store.state("sink")).quarantined == 5
+        assert await store.drop("sink", position=1) == 1
+        assert await store.drop("sink", session_id="a") == 4
+
+
+async def test_a_text_that_cannot_be_stored_names_nothing(path: Path) -> None:
+    half = "\ud800"
+    async with store_at(path) as store:
+        await append(store, A[0])
+        await store.commit("sink", after=0, position=1, quarantined=[aside(1, A[0])])
+        assert list(await store.load(half)) == []
+        assert list(await store.quarantined("sink", session_id=half)) == []
+        assert list(await store.idle(LATER, 1, half)) == ["a"]
+        assert await store.request_resend("sink", session_id=half) == 0
+        assert await store.drop("sink", session_id=half) == 0
+        assert list(await store.erase(session_id=half)) == []
+        assert list(await store.erase(client_id=half)) == []
+        assert store.health().ok
+
+
+SHORT = {"sinks", "erasing", "e"}
+
+
+class _AnyValue(dict[str, object]):
+    def __missing__(self, name: str) -> object:
+        return 1
+
+
+async def test_no_statement_that_is_run_often_goes_through_a_whole_table(path: Path, faults: Faults) -> None:
+    async with store_at(path, max_bytes=10**9) as store:
+        faults.ran.clear()
+        await append(store, *A[:6])
+        await append(store, *B[:2])
+        await append(store, *A[:6])
+        await append(store, *ENDED)
+        await store.claim("sink")
+        entries = [aside(1, A[0]), aside(7, B[0]), aside(8, B[1])]
+        await store.commit("sink", after=0, position=2, quarantined=entries)
+        await store.commit("sink", after=2, position=3)
+        await store.read(0, 10)
+        await store.last_position()
+        await store.idle(LATER, 10, "a")
+        await store.state("sink")
+        for session_id in (None, "a"):
+            for requested in (False, True):
+                await store.quarantined("sink", session_id=session_id, requested=requested)
+            await store.request_resend("sink", session_id=session_id)
+        await store.put_back("sink", entries[0])
+        await store.resolve("sink", 1)
+        await store.drop("sink", position=7)
+        await store.drop("sink", session_id="b")
+        await store.commit("sink", after=3, position=11)
+        await store.erase(session_id="a")
+        await store.erase(client_id=CLIENT_ID)
+        await store.prune(LATER)
+        ran = set(faults.ran)
+    connection = sqlite3.connect(path)
+    looked_at = 0
+    for sql in ran:
+        if sql.split()[0] in ("SELECT", "INSERT", "UPDATE", "DELETE"):
+            values = _AnyValue() if ":after" in sql else [1] * (1 if "?1" in sql else sql.count("?"))
+            plan = [detail for *_, detail in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+            # There are few sinks, and few sessions at a time that are being erased.
+            assert not [step for step in plan if step.startswith("SCAN") and step[5:] not in SHORT], sql
+            # The records of one session may be put in order, and all that there are may not.
+            assert "session" in sql or not [step for step in plan if "ORDER BY" in step], sql
+            looked_at += 1
+    connection.close()
+    assert looked_at > 20
 
 
 # --- Many at once ----------------------------------------------------------------------------------------------------
@@ -546,7 +630,7 @@ async def test_every_call_can_be_cancelled_while_the_disk_hangs(path: Path, faul
         with faults.hang("COMMIT"):
             writing: tuple[Callable[[], Any], ...] = (
                 lambda: store.commit("sink", after=0, position=1),
-                lambda: store.resolve("sink", 1, delivered=True),
+                lambda: store.resolve("sink", 1),
                 lambda: store.erase(session_id="b"),
                 lambda: store.import_records(B),
                 lambda: store.prune(AT),
@@ -643,6 +727,44 @@ def test_a_worker_that_hangs_beyond_the_end_of_the_event_loop_closes_the_file_it
         assert faults.all_closed.wait(LONG_S)
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("hangs", ["SELECT", "COMMIT"])
+async def test_closing_that_is_cancelled_without_a_scope_waits_for_nobody(
+    path: Path, faults: Faults, hangs: str, anyio_backend: str
+) -> None:
+    store = store_at(path)
+    await store.open()
+    call: Any = store.load("a") if hangs == "SELECT" else store.commit("sink", after=0, position=0)
+    with faults.hang(hangs) as hang:
+        task = asyncio.get_running_loop().create_task(call)
+        await until(hang.hangs.is_set)
+        begun = time.monotonic()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(store.aclose(), 0.05)
+        assert time.monotonic() - begun < LONG_S / 2
+        with pytest.raises(StoreUnavailable):
+            await task
+    await until(faults.all_closed.is_set)
+
+
+async def test_a_store_that_was_cut_off_while_it_opened_or_closed_does_not_count_as_open(path: Path) -> None:
+    for call in ("open", "aclose"):
+        for k in range(1, 1000):
+            store = store_at(path)
+            if call == "aclose":
+                await store.open()
+            was_cut, _ = await cut_off(getattr(store, call)(), k)
+            if not was_cut:
+                await store.aclose()
+            await until(lambda: path.absolute() not in [open_path for open_path, _ in sqlite._open_files.values()])
+            if not was_cut:
+                break
+    missing = SQLiteStore(path.parent / "missing" / "cases.db")
+    with pytest.raises(StoreUnavailable):
+        await missing.open()
+    assert missing.path not in [open_path for open_path, _ in sqlite._open_files.values()]
+
+
 async def test_closing_when_cancelled_still_closes(path: Path, faults: Faults) -> None:
     store = store_at(path)
     await store.open()
@@ -696,6 +818,34 @@ async def test_opening_twice_at_once_opens_once(path: Path, faults: Faults) -> N
     await store.aclose()
 
 
+@pytest.mark.parametrize("url", ["sqlite:a.db", "sqlite:///a.db"])
+def test_a_url_is_no_path(url: str) -> None:
+    with pytest.raises(ValueError, match=f"path alone: '{url.removeprefix('sqlite:')}'"):
+        SQLiteStore(url)
+
+
+async def test_who_only_looks_creates_nothing(tmp_path: Path) -> None:
+    (tmp_path / "empty.db").touch()
+    change(tmp_path / "no_table.db", "VACUUM")
+    for name, words in {"missing.db": "no file missing.db", "empty.db": "empty.db is empty, and no store"}.items():
+        store = SQLiteStore(tmp_path / name, create=False)
+        with pytest.raises(StoreUnavailable, match=words):
+            await store.open()
+        assert not store.health().ok
+    assert [(file.name, file.stat().st_size) for file in tmp_path.iterdir() if file.name != "no_table.db"] == [
+        ("empty.db", 0)
+    ]
+    change(tmp_path / "no_table.db", "PRAGMA page_size = 4096", "CREATE TABLE t (x)", "DROP TABLE t")
+    before = (tmp_path / "no_table.db").read_bytes()
+    with pytest.raises(StoreUnavailable, match=r"no_table\.db is empty, and no store"):
+        await SQLiteStore(tmp_path / "no_table.db", create=False).open()
+    assert (tmp_path / "no_table.db").read_bytes() == before
+    async with store_at(tmp_path / "cases.db") as store:
+        await append(store, A[0])
+    async with SQLiteStore(tmp_path / "cases.db", create=False) as store:
+        assert list(await store.load("a")) == A[:1]
+
+
 def test_arguments_are_checked_and_nothing_is_done(tmp_path: Path) -> None:
     for arguments in ({"path": ":memory:"}, {"path": ""}, {"path": "x", "durability": "memory"}):
         with pytest.raises(ValueError):
@@ -744,10 +894,68 @@ async def test_an_error_is_typed_says_no_data_and_the_store_goes_on(
         assert store.health().ok
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("SQLITE_CANTOPEN", "cannot be opened .* its folder"),
+        ("SQLITE_READONLY", "may not be written .* permissions"),
+        ("SQLITE_IOERR_READ", "whether its disk works"),
+        ("SQLITE_NOTADB", "or no store"),
+        ("SQLITE_NOMEM", "cannot be read or written"),
+    ],
+)
+async def test_an_error_names_the_file_and_says_what_to_look_at(
+    path: Path, faults: Faults, name: str, words: str
+) -> None:
+    async with store_at(path) as store:
+        faults.fail("SELECT", name)
+        with pytest.raises(StoreUnavailable, match=f"cases.db .*{words}") as caught:
+            await store.load("a")
+        assert name in str(caught.value)
+        faults.heal()
+
+
+async def test_an_error_of_a_disk_without_space_says_that_it_is_full(
+    path: Path, faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with store_at(path) as store:
+        faults.fail("BEGIN IMMEDIATE", "SQLITE_IOERR_SHMSIZE")
+        with pytest.raises(StoreUnavailable):
+            await append(store, A[0])
+        monkeypatch.setattr(sqlite_file, "LEAST_SPACE_BYTES", 2**62)
+        with pytest.raises(StoreFull, match=r"no space on the disk of cases\.db"):
+            await append(store, A[0])
+        faults.heal()
+        assert await append(store, A[0]) == 1
+
+
+async def test_all_who_wait_are_told_that_the_store_is_full(path: Path, faults: Faults) -> None:
+    told: list[StoreFull] = []
+
+    async def note(record: Record) -> None:
+        with pytest.raises(StoreFull) as caught:
+            await append(store, record)
+        told.append(caught.value)
+
+    def full(sql: str) -> None:
+        if sql == "BEGIN IMMEDIATE":
+            raise StoreFull("no space", remedy="free some")
+
+    async with store_at(path) as store:
+        faults.before = full
+        async with anyio.create_task_group() as group:
+            for record in (A[0], B[0], ENDED[0]):
+                group.start_soon(note, record)
+        assert {str(error) for error in told} == {"the store is full (no space): free some"}
+        assert len({id(error) for error in told}) == 3
+        faults.heal()
+        assert await append(store, A[0]) == 1
+
+
 async def test_a_damaged_file_is_told_with_what_to_do(path: Path, faults: Faults) -> None:
     async with store_at(path) as store:
         faults.fail("SELECT", "SQLITE_CORRUPT")
-        with pytest.raises(StoreUnavailable, match="caseassist verify"):
+        with pytest.raises(StoreUnavailable, match=r"cases.db is damaged .* put back a copy, or .* \.recover"):
             await store.load("a")
         assert not store.health().ok
         faults.heal()
@@ -1119,6 +1327,83 @@ async def test_what_a_reader_kept_from_being_cut_off_is_cut_off_later(
         assert CANARY.encode() not in bytes_of(path)
 
 
+async def test_what_cannot_be_read_is_erased_too(path: Path) -> None:
+    async with store_at(path) as store:
+        await append(store, *secret_records("a", 4))
+        await append(store, *B[:2])
+        change(
+            path,
+            f'UPDATE records SET record = CAST(\'{{"sessionId":"a","{CANARY}\' AS BLOB) WHERE position = 2',
+            f"UPDATE records SET record = '{CANARY}' WHERE position = 3",
+        )
+        assert list(await store.erase(client_id=CLIENT_ID)) == ["a", "b"]
+        assert CANARY.encode() not in bytes_of(path)
+        assert [problem.position for problem in await store.check()] == [2, 3]
+        assert await places(store) == [(1, "a", 0)]
+        assert await places(store, after=3) == [(4, "a", 3), (5, "b", 0), (6, "b", 1)]
+        assert list(await store.erase(session_id="a")) == ["a"]
+
+
+async def test_others_append_while_much_is_erased_and_not_to_what_is_erased(
+    path: Path, faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("caseassist.stores.sqlite_write.ERASED_AT_ONCE", 2)
+    async with store_at(path) as store:
+        for n in range(5):
+            await append(store, *secret_records(f"s{n}", 2))
+        last = secret_records("s4", 3)[2]
+        with faults.hang("UPDATE records") as hang:
+            async with anyio.create_task_group() as group:
+                group.start_soon(lambda: store.erase(client_id=CLIENT_ID))
+                await until(hang.hangs.is_set)
+                faults.ran.clear()
+                group.start_soon(append, store, B[0])
+                with anyio.move_on_after(0.01):
+                    await append(store, last, timeout_s=0.01)
+                await anyio.wait_all_tasks_blocked()
+                hang.go.set()
+        ran = [sql for sql in faults.ran if sql.startswith(("INSERT INTO records", "UPDATE records"))]
+        assert ran.index(next(sql for sql in ran if sql.startswith("INSERT"))) < len(ran) - 3, "not after everything"
+        assert CANARY.encode() not in bytes_of(path)
+        assert list(await store.load("b")) == B[:1]
+        with pytest.raises(SessionErased):
+            await append(store, last)
+
+
+@pytest.mark.parametrize("then", ["opened", "erased again"])
+async def test_an_erasure_that_is_cut_off_takes_no_more_records_and_is_finished(
+    path: Path, then: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("caseassist.stores.sqlite_write.ERASED_AT_ONCE", 1)
+    left: set[int] = set()
+    unfinished = 0
+    for k in range(1, 1000):
+        path = path.with_name(f"cut{k}.db")
+        async with store_at(path) as store:
+            for n in range(3):
+                await append(store, *secret_records(f"s{n}", 2))
+            await store.commit("sink", after=0, position=6, quarantined=[aside(6, secret_records("s2", 2)[1])])
+            was_cut, _ = await cut_off(store.erase(client_id=CLIENT_ID), k)
+            erased_ones = [is_erased((await store.load(f"s{n}"))[0]) for n in range(3)]
+            left.add(erased_ones.count(False))
+            if any(erased_ones):
+                with pytest.raises(SessionErased):
+                    await append(store, secret_records("s2", 3)[2])
+            if then == "erased again":
+                again = list(await store.erase(client_id=CLIENT_ID))
+                assert set(again) >= {f"s{n}" for n in range(3) if not erased_ones[n]}
+            unfinished += rows(path, "SELECT count(*) FROM erasing") != [(0,)]
+        async with store_at(path) as store:
+            assert rows(path, "SELECT count(*) FROM erasing") == [(0,)]
+            if then == "erased again" or any(erased_ones):
+                assert all([is_erased((await store.load(f"s{n}"))[0]) for n in range(3)])
+                assert (await store.state("sink")).dropped == {"erased": 1}
+        if not was_cut:
+            break
+    assert left >= {0, 3}
+    assert unfinished or then == "erased again"
+
+
 async def test_to_erase_needs_one_thing_to_go_by(path: Path) -> None:
     async with store_at(path) as store:
         for which in ({}, {"session_id": "a", "client_id": CLIENT_ID}):
@@ -1132,14 +1417,14 @@ async def test_what_was_put_aside_of_an_erased_session_counts_as_dropped(path: P
         await store.commit("sink", after=0, position=3, quarantined=[aside(2, A[1]), aside(5, A[4])])
         await store.erase(session_id="a")
         ahead = {5: "erased"}
-        assert await store.state("sink") == SinkState(position=3, dropped={"erased": 1}, dropped_ahead=ahead)
+        assert await store.state("sink") == SinkState(position=3, dropped={"erased": 1}, resolved_ahead=ahead)
         # One was refused while it was erased. It is not put aside any more.
         await store.commit("sink", after=3, position=3, quarantined=[aside(6, A[5])])
         ahead[6] = "erased"
-        assert await store.state("sink") == SinkState(position=3, dropped={"erased": 1}, dropped_ahead=ahead)
+        assert await store.state("sink") == SinkState(position=3, dropped={"erased": 1}, resolved_ahead=ahead)
         await store.commit("sink", after=3, position=5)
         del ahead[5]
-        assert await store.state("sink") == SinkState(position=5, dropped={"erased": 2}, dropped_ahead=ahead)
+        assert await store.state("sink") == SinkState(position=5, dropped={"erased": 2}, resolved_ahead=ahead)
         await store.commit("sink", after=5, position=6)
         state = await store.state("sink")
         assert state == SinkState(position=6, dropped={"erased": 3})
@@ -1190,12 +1475,21 @@ async def test_pruning_removes_old_sessions_that_all_sinks_are_through_with(path
         assert await store.state("one") == SinkState(position=15, quarantined=1)
         await store.commit("one", after=15, position=21)
         assert await store.prune(LATER) == 1
-        assert await store.resolve("one", 8, delivered=True)
+        assert await store.resolve("one", 8)
         assert await store.prune(LATER) == 1
         assert await store.prune(LATER + timedelta(1)) == 1
         assert {session for _, session, _ in await places(store)} == {"a", "newest"}
         assert await append(store, B[0]) == 22, "no position is used again"
         assert await store.check() == []
+
+
+async def test_pruning_a_session_that_is_being_erased_leaves_nothing_to_erase(path: Path) -> None:
+    async with store_at(path) as store:
+        await append(store, *ENDED)
+        await append(store, B[0])
+        change(path, "INSERT INTO erasing SELECT id, client_id FROM sessions WHERE session_id = 'ended'")
+        assert await store.prune(LATER) == 1
+        assert rows(path, "SELECT * FROM erasing") == []
 
 
 async def test_pruning_without_sinks_goes_by_age(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1282,7 +1576,7 @@ async def test_a_file_with_broken_pages_can_be_opened_and_checked(path: Path, wh
     path.write_bytes(data[: first * 4096] + b"\xff" * (last - first) * 4096 + data[last * 4096 :])
     async with store_at(path) as store:
         assert 1 <= len(await store.check(limit=5)) <= 5
-        with pytest.raises(StoreUnavailable, match="caseassist verify"):
+        with pytest.raises(StoreUnavailable, match="put back a copy"):
             await store.read(0, 100_000)
 
 
@@ -1346,13 +1640,13 @@ async def test_an_operator_has_records_sent_again_or_drops_them(path: Path) -> N
             (3, "HTTP 400", True),
             (6, "HTTP 400", True),
         ]
-        assert await store.resolve("sink", 2, delivered=True)
-        assert not await store.resolve("sink", 2, delivered=True)
-        assert await store.resolve("sink", 3, delivered=False)
+        assert await store.resolve("sink", 2)
+        assert not await store.resolve("sink", 2)
+        assert await store.drop("sink", position=3) == 1
         assert await store.state("sink") == SinkState(
             position=4, quarantined=1, quarantined_ahead=1, dropped={"operator": 1}
         )
-        assert await store.resolve("sink", 6, delivered=False)
+        assert await store.drop("sink", position=6) == 1
         state = await store.state("sink")
         assert (state.delivered, state.dropped) == (3, {"operator": 1}), "beyond the position it does not count yet"
         await store.commit("sink", after=4, position=8)

@@ -245,13 +245,45 @@ class AlwaysSendsAgain(MemoryStore):
 
 
 class ForgetsWhoDropped(MemoryStore):
-    async def resolve(self, sink: str, position: int, *, delivered: bool) -> bool:
-        return await super().resolve(sink, position, delivered=True)
+    async def drop(self, sink: str, **options: Any) -> int:
+        dropped = await super().quarantined(sink, session_id=options.get("session_id"))
+        chosen = [entry.position for entry in dropped if options.get("position") in (None, entry.position)]
+        return sum([await super(ForgetsWhoDropped, self).resolve(sink, position) for position in chosen])
+
+
+class DropsEverySession(MemoryStore):
+    async def drop(self, sink: str, **options: Any) -> int:
+        return await super().drop(sink, **(options | {"session_id": None}))
+
+
+class DropsForAllSinks(MemoryStore):
+    async def drop(self, sink: str, **options: Any) -> int:
+        dropped = await super().drop(sink, **options)
+        for name in self._positions:
+            await super().drop(name, **options)
+        return dropped
+
+
+class ForgetsWhatWasDeliveredAhead(MemoryStore):
+    async def resolve(self, sink: str, position: int) -> bool:
+        there = await super().resolve(sink, position)
+        if there:
+            self._asides[sink].ahead.pop(position, None)
+        return there
+
+
+class CountsDeliveredAsDropped(MemoryStore):
+    async def commit(self, sink: str, **options: Any) -> None:
+        ahead = dict(self._asides[sink].ahead) if sink in self._asides else {}
+        await super().commit(sink, **options)
+        passed = sum(why == "delivered" and position <= options["position"] for position, why in ahead.items())
+        if passed:
+            self._asides[sink].dropped["delivered"] += passed
 
 
 class ResolvesAnything(MemoryStore):
-    async def resolve(self, sink: str, position: int, *, delivered: bool) -> bool:
-        return await super().resolve(sink, position, delivered=delivered) or True
+    async def resolve(self, sink: str, position: int) -> bool:
+        return await super().resolve(sink, position) or True
 
 
 class CountsAhead(MemoryStore):
@@ -263,8 +295,13 @@ class CountsAhead(MemoryStore):
 
 
 class ListsWhatHasEnded(MemoryStore):
-    async def idle(self, before: datetime, limit: int) -> Sequence[str]:
+    async def idle(self, before: datetime, limit: int, after: str | None = None) -> Sequence[str]:
         return list(self._sessions)[:limit]
+
+
+class BeginsAnewEachTime(MemoryStore):
+    async def idle(self, before: datetime, limit: int, after: str | None = None) -> Sequence[str]:
+        return await super().idle(before, limit)
 
 
 class ErasesTheClientOnly(MemoryStore):
@@ -359,8 +396,13 @@ BROKEN_STORES: list[tuple[type[MemoryStore], str]] = [
     (AlwaysSendsAgain, "what was put back is not requested any more"),
     (ForgetsWhoDropped, "what an operator drops is counted as operator"),
     (ResolvesAnything, "resolve is False for what is not in quarantine"),
-    (CountsAhead, "what is dropped beyond the position is named, and not counted before the position has passed it"),
+    (DropsForAllSinks, "to drop for one sink changes nothing for another"),
+    (DropsEverySession, "drop returns how many it dropped"),
+    (ForgetsWhatWasDeliveredAhead, "what is resolved beyond the position is named"),
+    (CountsDeliveredAsDropped, "what was resolved beyond the position is counted when the position has passed it"),
+    (CountsAhead, "what is resolved beyond the position is named, and not counted before the position has passed it"),
     (ListsWhatHasEnded, "idle lists sessions that have not ended"),
+    (BeginsAnewEachTime, "idle goes on after a session"),
     (ErasesTheClientOnly, "nothing that is personal is left after erase (load)"),
     (ErasesNoQuarantine, "nothing that is personal is left after erase (quarantined)"),
     (ErasesAndTakesMore, "an erased session takes no more records"),

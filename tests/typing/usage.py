@@ -102,7 +102,7 @@ async def many_workers(session_id: str) -> None:
         assert_type(await assist.expire(), list[str])
         assert_type(await assist.quarantined(redacted.name), Sequence[Quarantined])
         assert_type(await assist.resend(redacted.name, session_id=case.id), int)
-        assert_type(await assist.drop(redacted.name, 7), bool)
+        assert_type(await assist.drop(redacted.name, position=7), int)
         assert_type(await assist.erase(client_id="489aa3e3-aed2-4563-8e81-62bb73178a56"), Sequence[str])
         health = assist.health()
         assert_type(health, Health)

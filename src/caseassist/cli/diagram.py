@@ -7,6 +7,7 @@ import click
 
 from caseassist import diagram as pictures
 from caseassist import script
+from caseassist.cli.options import Unreadable
 from caseassist.core import records
 
 __all__ = ["diagram", "schema"]
@@ -40,4 +41,4 @@ def _write(text: str, output: Path | None) -> None:
     try:
         output.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise click.UsageError(f"cannot write {output}: {error.strerror}") from error
+        raise Unreadable(f"cannot write {output}: {error.strerror}") from error

@@ -1,6 +1,7 @@
 """``caseassist play``."""
 
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -15,6 +16,8 @@ from caseassist.cli.options import (
     REFUSED,
     SINKS,
     UNDELIVERED,
+    Amount,
+    Unreadable,
     form_option,
     open_sink,
     open_store,
@@ -26,6 +29,7 @@ from caseassist.cli.options import (
     usage_errors,
 )
 from caseassist.cli.output import json_line, summarise, undelivered
+from caseassist.cli.watch import Troubles, close, left_to_deliver
 from caseassist.core.records import action_name
 from caseassist.delivery.reports import DrainReport
 from caseassist.live import CaseAssist
@@ -52,7 +56,7 @@ MAX_LINE_BYTES = 1024 * 1024
 @token_option
 @click.option(
     "--drain-timeout",
-    type=click.FloatRange(min=0),
+    type=Amount(),
     default=10.0,
     metavar="SECONDS",
     show_default=True,
@@ -79,6 +83,7 @@ def play(
 
     Every line is answered, in order and at once; a line that is refused changes nothing, and the rest goes on.
     With --format json the answers are JSON lines on standard output, for programs that drive sessions through a pipe.
+    Blank lines are passed over, but with --format json, where every line has its answer.
     With --store sqlite:PATH sessions go on where an earlier run left them, and so does delivery.
 
     \b
@@ -92,13 +97,14 @@ def play(
         opened = [open_sink(url, token_env) for url in sinks]
         assist = CaseAssist(context, store=open_store(store), sinks=opened, drain_timeout_s=drain_timeout)
     with _open_script(script_file) as lines:
+        left = partial(left_to_deliver, assist)
         answers = _show_json if form == "json" else partial(_show_text, to_stderr="stdout:" in sinks)
-        refused, report = run(_play_lines, assist, lines, answers)
+        refused, report, troubles = run(_play_lines, assist, lines, answers, form == "text", left=left)
     failed = undelivered(report)
     if form == "text":
-        summarise(report, to_stderr="stdout:" in sinks)
+        summarise(report, troubles, to_stderr="stdout:" in sinks)
     elif failed:
-        click.echo(msgspec.json.encode(report), err=True)
+        click.echo(msgspec.json.encode({"sinks": report.sinks, "lastProblems": troubles}), err=True)
     sys.exit(UNDELIVERED if failed else REFUSED if refused else 0)
 
 
@@ -112,19 +118,26 @@ def _open_script(name: str) -> Generator[BinaryIO]:
         try:
             file = stack.enter_context(Path(name).open("rb"))
         except OSError as error:
-            raise click.UsageError(f"cannot read the script {name}: {error.strerror}") from error
+            raise Unreadable(f"cannot read the script {name}: {error.strerror}") from error
         yield file
 
 
 async def _play_lines(
-    assist: CaseAssist, lines: BinaryIO, show: Callable[[Answer | Refusal, int], None]
-) -> tuple[int, DrainReport]:
-    """Play all lines. Returns how many were refused, and what became of the records."""
+    assist: CaseAssist, lines: BinaryIO, show: Callable[[Answer | Refusal, int], None], skip_blank: bool
+) -> tuple[int, DrainReport, dict[str, str]]:
+    """Play all lines. Returns how many were refused, what became of the records, and what stood in their way."""
+    troubles = Troubles(assist)
     async with assist:
         player = Player(assist)
         while line := await anyio.to_thread.run_sync(_read_line, lines, abandon_on_cancel=True):
+            if not player.lines:
+                line = line.removeprefix(BOM_UTF8)
+            if skip_blank and not line.strip():
+                player.lines += 1  # answers are numbered as the lines of the file are
+                continue
             show(await player.play(line), player.lines)
-    return player.refused, assist.report()
+        report = await close(assist, troubles)
+    return player.refused, report, troubles.of(report)
 
 
 def _read_line(lines: BinaryIO) -> bytes:
@@ -135,7 +148,7 @@ def _read_line(lines: BinaryIO) -> bytes:
         while len(rest) == MAX_LINE_BYTES and not rest.endswith(b"\n"):
             rest = lines.readline(MAX_LINE_BYTES)
     except OSError as error:
-        raise click.UsageError(f"cannot read the script: {error.strerror}") from error
+        raise Unreadable(f"cannot read the script: {error.strerror}") from error
     return line
 
 

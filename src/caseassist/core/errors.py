@@ -162,12 +162,16 @@ class StoreError(CaseAssistError):
 
 
 class CorruptRecord(StoreError):
-    """A stored record that cannot be read, or that does not follow from those before it."""
+    """A stored record that cannot be read, or that does not follow from those before it.
 
-    def __init__(self, problem: str, *, where: str = "") -> None:
-        super().__init__(problem, where)
+    ``position``: its position in the store, where it was read from one.
+    """
+
+    def __init__(self, problem: str, *, where: str = "", position: int | None = None) -> None:
+        super().__init__(problem, where, position)
         self.problem = problem
         self.where = where
+        self.position = position
 
     def __str__(self) -> str:
         return f"{self.where}: {self.problem}" if self.where else self.problem

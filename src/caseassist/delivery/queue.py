@@ -14,8 +14,9 @@ AHEAD_WINDOWS = 64
 """How far delivery runs ahead of a record that does not get through: it bounds memory, and what is delivered a second
 time after a restart."""
 
-Outcome: TypeAlias = Literal["delivered", "quarantined", "erased", "removed"]
-"""What became of a record: the sink took it; it is put aside; its person was erased; the store has it no more."""
+Outcome: TypeAlias = Literal["delivered", "quarantined", "erased", "corrupt", "removed"]
+"""What became of a record: the sink took it; it is put aside; its person was erased; it cannot be read; the store has
+it no more."""
 
 
 class Queue:
@@ -24,6 +25,9 @@ class Queue:
     With ``by_session`` a batch holds records of one session, and no session has two batches out at a time; without,
     a batch holds what comes next, and one batch is out at a time. ``window``: how many records should wait at most.
     ``settled``: positions beyond ``position`` of records that are put aside already, or were.
+
+    Sessions take turns. One whose batch came back unfinished is served next once the sink is well, so that the position
+    gets on; if that happens to it again and again, it waits for its turn like all the others, and holds nobody up.
     """
 
     def __init__(
@@ -44,11 +48,15 @@ class Queue:
         self._window = window
         self._lanes: dict[str, deque[Stored]] = {}
         self._ready: deque[str] = deque()
+        self._unfinished: deque[str] = deque()
+        """Those of the lanes that are to be served next once the sink is well."""
+        self._failed: set[str] = set()
+        """Lanes whose latest batch came back unfinished."""
         self._open: deque[tuple[int, int]] = deque()
         """Positions beyond ``position``, each with how many before it are missing."""
         self._outcomes: dict[int, Outcome] = {}
         """Of those of them that are settled."""
-        self._settled_before = set(settled)
+        self._settled_before = deque(sorted(settled))
 
     @property
     def room(self) -> int:
@@ -65,74 +73,108 @@ class Queue:
         ready = len(self._ready)
         for item in stored:
             position, record = item
-            missing = position - self.read - 1
-            if self._settled_before:
-                before = {place for place in self._settled_before if place <= position}
-                self._settled_before -= before
-                missing -= len(before - {position})
-                outcome = "quarantined" if position in before else settled(item)
+            if self._come_to(position):
+                self._settle(position, "quarantined")
+            elif (outcome := settled(item)) is not None:
+                self._settle(position, outcome)
             else:
-                outcome = settled(item)
-            self.settled["removed"] += missing
-            self.read = position
-            self._open.append((position, missing))
-            if outcome is not None:
-                self._settle(item, outcome)
-                continue
-            self.size += 1
-            key = self._key(record)
-            lane = self._lanes.get(key)
-            if lane is None:
-                self._lanes[key] = deque((item,))
-                self._ready.append(key)
-            else:
-                lane.append(item)
+                self.size += 1
+                key = self._key(record)
+                lane = self._lanes.get(key)
+                if lane is None:
+                    self._lanes[key] = deque((item,))
+                    self._ready.append(key)
+                else:
+                    lane.append(item)
         self._pass()
         return len(self._ready) - ready
 
+    def skip(self, position: int, outcome: Outcome) -> None:
+        """What comes next in the store, at ``position``, has no record to put in."""
+        self._settle(position, "quarantined" if self._come_to(position) else outcome)
+        self._pass()
+
     def take(self) -> list[Stored]:
         """Take the next batch out; empty if there is none to be served now."""
-        if not self._ready:
+        ready = self._ready or self._unfinished
+        if not ready:
             return []
-        lane = self._lanes[self._ready.popleft()]
+        lane = self._lanes[ready.popleft()]
         batch = [lane.popleft() for _ in range(min(len(lane), self._batch_records))]
         self.size -= len(batch)
         return batch
 
-    def settle(
-        self, batch: Sequence[Stored], delivered: int, *, refused: bool = False, held: bool = False
-    ) -> list[Stored]:
-        """A batch is back: its first ``delivered`` are, and the rest waits again, ahead of its session.
+    def settle(self, batch: Sequence[Stored], outcomes: Sequence[Outcome | None]) -> None:
+        """A batch is back, with what became of each record.
 
-        ``refused``: the one after these was refused. ``held``: and what waits of its session is put aside with it.
-        Returns what is put aside by this. The session can be served again, after those that are ready now.
+        Those without an outcome wait again, ahead of their session, which can be served again after those that are
+        ready now.
         """
-        for item in batch[:delivered]:
-            self._settle(item, "delivered")
-        aside = list(batch[delivered : delivered + refused])
         key = self._key(batch[0][1])
         lane = self._lanes[key]
-        rest = batch[delivered + refused :]
+        rest: list[Stored] = []
+        for item, outcome in zip(batch, outcomes, strict=True):
+            if outcome is None:
+                rest.append(item)
+            else:
+                self._settle(item[0], outcome)
         self.size += len(rest)
         lane.extendleft(reversed(rest))
-        if refused and held:
-            session_id = aside[0][1].session_id
-            behind = [item for item in lane if item[1].session_id == session_id]
-            if behind:
-                aside += behind
-                self.size -= len(behind)
-                self._lanes[key] = lane = deque(item for item in lane if item[1].session_id != session_id)
-        for item in aside:
-            self._settle(item, "quarantined")
-        if lane:
-            self._ready.append(key)
-        else:
+        if not lane:
             del self._lanes[key]
+        elif rest and key not in self._failed:
+            self._unfinished.append(key)
+        else:
+            self._ready.append(key)
+        if rest:
+            self._failed.add(key)
+        else:
+            self._failed.discard(key)
         self._pass()
-        return aside
 
-    def _settle(self, item: Stored, outcome: Outcome) -> None:
-        self._outcomes[item[0]] = outcome
+    def go_on(self) -> int:
+        """The sink is well: those that were cut short are served next. Returns how many they are."""
+        count = len(self._unfinished)
+        self._ready.extendleft(reversed(self._unfinished))
+        self._unfinished.clear()
+        return count
+
+    def pull(self, session_id: str, outcome: Outcome) -> list[Stored]:
+        """Settle all that waits of a session, and return it."""
+        key = session_id if self._by_session else ""
+        lane = self._lanes.get(key, deque())
+        pulled = [item for item in lane if item[1].session_id == session_id]
+        if pulled:
+            left = deque(item for item in lane if item[1].session_id != session_id)
+            self.size -= len(pulled)
+            for position, _ in pulled:
+                self._settle(position, outcome)
+            for ready in (self._ready, self._unfinished):
+                if key in ready and not left:
+                    ready.remove(key)
+                    del self._lanes[key]
+            if key in self._lanes:  # there is more in it, or a batch of it is out
+                self._lanes[key] = left
+            self._pass()
+        return pulled
+
+    def _come_to(self, position: int) -> bool:
+        """Note that a position was read. Returns whether its record is put aside already."""
+        missing = position - self.read - 1
+        before = self._settled_before
+        while before and before[0] < position:
+            before.popleft()
+            missing -= 1  # it is counted as put aside
+        self.settled["removed"] += missing
+        self.read = position
+        self._open.append((position, missing))
+        if before and before[0] == position:
+            before.popleft()
+            return True
+        return False
+
+    def _settle(self, position: int, outcome: Outcome) -> None:
+        self._outcomes[position] = outcome
         self.settled[outcome] += 1
 
     def _pass(self) -> None:

@@ -26,8 +26,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     quarantined: int = 0
     """The sink refused them; they are put aside for an operator."""
     dropped: Mapping[str, int] = {}
-    """Will not be delivered, by reason: ``operator`` dropped them, the person was ``erased``, or the store has them no
-    more (``removed``: dropped when it was full, or pruned)."""
+    """Will not be delivered, by reason: ``operator`` dropped them, the person was ``erased``, they are ``corrupt``, or
+    the store has them no more (``removed``: dropped when it was full, or pruned)."""
 
     @classmethod
     def of(
@@ -41,9 +41,10 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
         dropped: Mapping[str, int] | None = None,
     ) -> Self:
         """Make the counts of what the store knows and, on top of that, what it does not know yet."""
-        total = Counter(state.dropped) + Counter(state.dropped_ahead.values()) + Counter(dropped or {})
-        delivered += state.delivered
+        resolved = Counter(state.resolved_ahead.values())
+        delivered += state.delivered + resolved.pop("delivered", 0)
         quarantined = state.quarantined + aside
+        total = Counter(state.dropped) + resolved + Counter(dropped or {})
         return cls(
             sink=sink,
             accepted=accepted,

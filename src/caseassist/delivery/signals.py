@@ -4,7 +4,7 @@ from collections import deque
 
 import anyio
 
-__all__ = ["Bell", "Gong"]
+__all__ = ["Bell", "Gong", "Hurry"]
 
 
 class Bell:
@@ -41,3 +41,29 @@ class Gong:
         """Wake so many tasks, those that wait the longest; or all."""
         for _ in range(len(self._waiting) if tasks is None else min(tasks, len(self._waiting))):
             self._waiting.popleft().set()
+
+
+class Hurry:
+    """Whether somebody waits for everything to be delivered. Enter it to be one who does."""
+
+    def __init__(self) -> None:
+        self._waiting = 0
+        self._event = anyio.Event()
+
+    def __enter__(self) -> None:
+        self._waiting += 1
+        self._event.set()
+
+    def __exit__(self, *_: object) -> None:
+        self._waiting -= 1
+        if not self._waiting:
+            self._event = anyio.Event()
+
+    @property
+    def on(self) -> bool:
+        """Whether somebody does."""
+        return self._waiting > 0
+
+    async def wait(self) -> None:
+        """Return as soon as somebody does."""
+        await self._event.wait()

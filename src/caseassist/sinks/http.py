@@ -98,7 +98,7 @@ class HTTPSink(Sink):
         cls,
         organization: str,
         *,
-        token: str | Secret | TokenProvider | None,
+        token: str | Secret | TokenProvider,
         hipaa: bool = False,
         auth: Auth | None = None,
         name: str | None = None,
@@ -109,7 +109,12 @@ class HTTPSink(Sink):
         custom_values: Literal["text", "raw"] = "text",
         transport: Transport | None = None,
     ) -> "HTTPSink":
-        """The sink for a Coveo organization, by its id. ``hipaa``: it is a HIPAA organization. Otherwise as above."""
+        """The sink for a Coveo organization, by its id. ``hipaa``: it is a HIPAA organization. Otherwise as above.
+
+        Raises ValueError for what is no organization id, and without a token: the service takes nothing without one.
+        """
+        if token is None:
+            raise ValueError("an organization takes nothing without a token; it comes from your administrator")
         return cls(
             Endpoint.for_organization(organization, hipaa=hipaa),
             token=token,

@@ -21,6 +21,7 @@ import msgspec
 from caseassist.core.records import Record
 
 __all__ = [
+    "DELIVERED",
     "MAX_APPENDED",
     "Ack",
     "Durability",
@@ -34,6 +35,9 @@ __all__ = [
 
 MAX_APPENDED = 256
 """How many records can be appended at once."""
+
+DELIVERED = "delivered"
+"""In :attr:`SinkState.resolved_ahead`: it was delivered after all."""
 
 Durability: TypeAlias = Literal["memory", "os", "disk"]
 """What an acknowledged record survives: nothing (``memory``), the death of the process (``os``), or the loss of power
@@ -79,9 +83,9 @@ class SinkState(msgspec.Struct, frozen=True, kw_only=True):
     """How many of these are beyond ``position``."""
     dropped: Mapping[str, int] = {}
     """How many records up to ``position`` will not be delivered, by reason."""
-    dropped_ahead: Mapping[int, str] = {}
-    """Which records beyond ``position`` were taken out of quarantine and will not be delivered, with the reason. They
-    are counted in ``dropped`` when the position has passed them."""
+    resolved_ahead: Mapping[int, str] = {}
+    """Which records beyond ``position`` were taken out of quarantine, and why: ``delivered``, or the reason for which
+    they are dropped. The latter are counted in ``dropped`` when the position has passed them."""
 
     @property
     def delivered(self) -> int:
@@ -148,7 +152,8 @@ class Store(Protocol):
     async def read(self, after: int, limit: int) -> Sequence[Stored]:
         """Return up to ``limit`` records of all sessions whose position is greater than ``after``, in order.
 
-        None only if there are no more.
+        None only if there are no more. Ends before a record that cannot be read; raises CorruptRecord, with its
+        position, when that would be the first one.
         """
         ...
 
@@ -156,16 +161,19 @@ class Store(Protocol):
         """Return the position of the newest record that can be read; 0 if there is none."""
         ...
 
-    async def idle(self, before: datetime, limit: int) -> Sequence[str]:
+    async def idle(self, before: datetime, limit: int, after: str | None = None) -> Sequence[str]:
         """Return the ids of up to ``limit`` sessions that have not ended and whose latest record is from before that
-        time, those that were started first coming first."""
+        time, those that were started first coming first.
+
+        ``after``: only those that were started after that session; from the beginning, if the store does not have it.
+        """
         ...
 
     async def erase(self, *, session_id: str | None = None, client_id: str | None = None) -> Sequence[str]:
         """Erase the personal data of one session, or of all sessions of a client. Return the ids of those sessions.
 
         Their records stay in their places, without everything that is personal (see :mod:`caseassist.core.erasure`).
-        They take no more records. What was put aside of them is dropped, as ``erased``.
+        They take no more records. What was put aside of them is dropped, as ``erased``. Cut off, it can be repeated.
         Raises ValueError unless exactly one of the two is given.
         """
         ...
@@ -221,6 +229,8 @@ class Store(Protocol):
     ) -> Sequence[Quarantined]:
         """Return up to ``limit`` records that were put aside for a sink and whose position is greater than ``after``,
         in order: of one session or of all, and with ``requested`` only those that an operator wants to be sent again.
+
+        One that cannot be read any more is passed over.
         """
         ...
 
@@ -238,10 +248,18 @@ class Store(Protocol):
         """
         ...
 
-    async def resolve(self, sink: str, position: int, *, delivered: bool) -> bool:
-        """Take a record out of a sink's quarantine: it was delivered after all, or it is dropped, as ``operator``.
+    async def resolve(self, sink: str, position: int) -> bool:
+        """Take a record out of a sink's quarantine: it was delivered after all.
 
-        Returns False if it was not there, which changes nothing.
+        Returns False if it was not there, which changes nothing. Beyond the sink's position it stays known that it was
+        delivered, so that it is not delivered once more after a restart.
+        """
+        ...
+
+    async def drop(self, sink: str, *, session_id: str | None = None, position: int | None = None) -> int:
+        """Drop records that were put aside for a sink: all, those of a session, or the one at a position.
+
+        They are counted as dropped, as ``operator``. Returns how many there were.
         """
         ...
 

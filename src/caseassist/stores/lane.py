@@ -17,7 +17,7 @@ from anyio import CapacityLimiter, Event, sleep, to_thread
 from caseassist.background import start
 from caseassist.core.errors import StoreUnavailable
 
-__all__ = ["MAX_JOBS", "Busy", "Job", "Lane", "Worker"]
+__all__ = ["BUSY_S", "MAX_JOBS", "Busy", "Job", "Lane", "Worker"]
 
 T = TypeVar("T")
 
@@ -76,7 +76,8 @@ class Worker(Protocol[J_contra]):
     """Why the latest jobs failed, in words without personal data; empty if they did not."""
 
     def do(self, jobs: Sequence[J_contra], begin: Callable[[], None]) -> Sequence[object]:
-        """Do jobs and return the outcome of each: a result, or an exception. Raises Busy, and nothing else.
+        """Do jobs and return the outcome of each: a result, or an exception. Raises Busy; of anything else, those who
+        wait are told that nobody knows.
 
         ``begin`` is to be called before anything is changed. Jobs that are over by then must not be done: their callers
         were told that they are not.
@@ -91,8 +92,10 @@ class Worker(Protocol[J_contra]):
 class Lane(Generic[J]):
     """Does jobs by one worker, in the order in which they come."""
 
-    def __init__(self, worker: Worker[J]) -> None:
+    def __init__(self, worker: Worker[J], closed: Callable[[], object] = lambda: None) -> None:
+        """``closed`` is called when the worker is closed for good, perhaps in a thread, and twice at the worst."""
         self._worker = worker
+        self._closed = closed
         self._waiting: deque[J] = deque()
         self._at_work: Sequence[J] = ()
         self._since = 0.0
@@ -101,6 +104,7 @@ class Lane(Generic[J]):
         """Since when somebody else has the file."""
         self._limiter = CapacityLimiter(1)  # of our own: hung disks must not use up the one that everybody shares
         self._task: object = None
+        self._used = False
         self._stopped = Event()
         self._closing = False
         self._after: Lane[Any] | None = None
@@ -116,6 +120,7 @@ class Lane(Generic[J]):
             job.finish(StoreUnavailable("it was closed"))
             return
         self._waiting.append(job)
+        self._used = True
         if self._task is None:
             self._task = start(self._run)
 
@@ -124,6 +129,10 @@ class Lane(Generic[J]):
         done at all."""
         try:
             await job.ended.wait()
+        except BaseException:
+            if job.ended.is_set():  # asyncio can cancel who is about to be told
+                job.orphaned(cast("T | Exception", job.outcome))
+            raise
         finally:
             job.over = True
         if isinstance(job.outcome, Exception):
@@ -171,7 +180,10 @@ class Lane(Generic[J]):
             job = self._waiting.popleft()
             if not job.over:
                 job.finish(StoreUnavailable("it was closed"))
-        if self._task is None and not self._stopped.is_set():
+        if not self._used:  # there is nothing to close, and perhaps nobody left to do it
+            self._closed()
+            self._stopped.set()
+        elif self._task is None and not self._stopped.is_set():
             self._task = start(self._run)
 
     async def wait_closed(self) -> None:
@@ -179,7 +191,13 @@ class Lane(Generic[J]):
         try:
             await self._stopped.wait()
         finally:
-            self._give_up()
+            self.give_up()
+
+    def give_up(self) -> None:
+        """Whoever still waits is told that nobody knows."""
+        for job in (*self._at_work, *self._waiting):
+            if not job.over:
+                job.finish(job.unknown())
 
     async def _run(self) -> None:
         try:
@@ -190,16 +208,17 @@ class Lane(Generic[J]):
                     await self._after._stopped.wait()
                 await to_thread.run_sync(self._close_in_thread, abandon_on_cancel=True, limiter=self._limiter)
                 self._stopped.set()
-        except BaseException:  # the event loop is ending
+        except BaseException as error:  # the event loop is ending, or there is no thread to be had
             self._closing = True
             with self._guard:
                 self._abandoned = True
                 idle = not self._in_thread
             if idle:
-                self._worker.close()  # nobody else will
-            self._give_up()
+                self._close_worker()  # nobody else will
+            self.give_up()
             self._stopped.set()
-            raise
+            if not isinstance(error, Exception):  # or trio would end the whole program
+                raise
         finally:
             self._task = None
 
@@ -236,6 +255,8 @@ class Lane(Generic[J]):
             self._waiting.extendleft(reversed(jobs))
             await sleep(BUSY_S)
             return
+        except Exception as error:  # noqa: BLE001 (whatever it is: who waits is told, and the next ones are served)
+            outcomes = [self._failed(job, error) for job in jobs]
         self._busy_since = None
         self._at_work = ()
         for job, outcome in zip(jobs, outcomes, strict=True):
@@ -247,11 +268,10 @@ class Lane(Generic[J]):
     def _not_done(self) -> Exception:
         return StoreUnavailable(self.problem or "there was no time to do it")
 
-    def _give_up(self) -> None:
-        """Whoever still waits is told that nobody knows."""
-        for job in (*self._at_work, *self._waiting):
-            if not job.over:
-                job.finish(job.unknown())
+    def _failed(self, job: J, error: Exception) -> Exception:
+        failed = job.unknown() if self._begun else StoreUnavailable(f"it failed with {type(error).__name__}")
+        failed.__cause__ = error
+        return failed
 
     # In the thread. If the event loop gave up in the meantime, nobody but this thread can close the worker.
 
@@ -259,16 +279,25 @@ class Lane(Generic[J]):
         if not self._enter():
             return ()
         try:
-            return self._worker.do(jobs, self._begin)
+            outcomes = self._worker.do(jobs, self._begin)
+            if len(outcomes) != len(jobs):
+                raise RuntimeError("a worker must tell what became of each job")
+            return outcomes
         finally:
             self._leave()
 
     def _close_in_thread(self) -> None:
         if self._enter():
             try:
-                self._worker.close()
+                self._close_worker()
             finally:
                 self._leave()
+
+    def _close_worker(self) -> None:
+        try:
+            self._worker.close()
+        finally:
+            self._closed()
 
     def _begin(self) -> None:
         with self._guard:
@@ -284,4 +313,4 @@ class Lane(Generic[J]):
             self._in_thread = False
             abandoned = self._abandoned
         if abandoned:
-            self._worker.close()
+            self._close_worker()

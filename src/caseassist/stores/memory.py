@@ -5,7 +5,6 @@ from bisect import bisect_left, bisect_right, insort
 from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from heapq import nsmallest
 from itertools import chain, islice
 from operator import itemgetter
 from typing import Literal, TypeAlias
@@ -17,7 +16,16 @@ from caseassist.core.erasure import erased
 from caseassist.core.errors import Forked, PositionConflict, SequenceConflict, SessionErased, StoreFull
 from caseassist.core.events import TicketCancel, TicketCreate
 from caseassist.core.records import Record, encode
-from caseassist.stores.base import Ack, Durability, Quarantined, SinkState, Store, Stored, check_batch
+from caseassist.stores.base import (
+    DELIVERED,
+    Ack,
+    Durability,
+    Quarantined,
+    SinkState,
+    Store,
+    Stored,
+    check_batch,
+)
 
 __all__ = ["MemoryStore", "WhenFull"]
 
@@ -79,8 +87,7 @@ class _Aside:
         """Those of the entries, in order."""
         self.dropped: Counter[str] = Counter()
         self.ahead: dict[int, str] = {}
-        """Why what was taken out of quarantine beyond the sink's position will not be delivered: it counts as dropped
-        when the sink has come past it."""
+        """What was taken out of quarantine beyond the sink's position, and why: see :class:`SinkState`."""
 
 
 class MemoryStore(Store):
@@ -117,6 +124,8 @@ class MemoryStore(Store):
         """The one that was appended to last comes last."""
         self._ended: OrderedDict[str, None] = OrderedDict()
         """Those of them that have ended, in that order."""
+        self._started: list[tuple[int, str]] = []
+        """Where those that are open were started, in that order, and some that are not open any more."""
         self._places: OrderedDict[str, int | None] = OrderedDict()
         """The next sequence numbers of sessions that were forgotten, None for those that were erased."""
         self._log: deque[Stored] = deque()
@@ -186,14 +195,16 @@ class MemoryStore(Store):
         self._check_process()
         return self._log[-1][0] if self._log else 0
 
-    async def idle(self, before: datetime, limit: int) -> Sequence[str]:
+    async def idle(self, before: datetime, limit: int, after: str | None = None) -> Sequence[str]:
         self._check_process()
+        last = self._sessions.get(after) if after is not None else None
+        start = 0 if last is None else bisect_right(self._started, last.stored[0][0], key=_position_of)
         found = (
-            (kept.stored[0][0], session_id)
-            for session_id, kept in self._sessions.items()
-            if kept.stored[0][1].seq == 0 and not kept.erased and _is_idle(kept.stored[-1][1], before)
+            session_id
+            for position, session_id in islice(self._started, start, None)
+            if self._is_open(session_id, position) and self._sessions[session_id].stored[-1][1].time < before
         )
-        return [session_id for _, session_id in nsmallest(limit, found)]
+        return list(islice(found, limit))
 
     async def erase(self, *, session_id: str | None = None, client_id: str | None = None) -> Sequence[str]:
         self._check_process()
@@ -239,7 +250,7 @@ class MemoryStore(Store):
             quarantined=len(aside.positions),
             quarantined_ahead=len(aside.positions) - bisect_right(aside.positions, position),
             dropped=dict(aside.dropped),
-            dropped_ahead=dict(aside.ahead),
+            resolved_ahead=dict(aside.ahead),
         )
 
     async def commit(
@@ -259,16 +270,17 @@ class MemoryStore(Store):
             if stands_at == position:
                 return
             raise PositionConflict(sink, expected=after, found=stands_at)
-        self._positions[sink] = position
         aside = self._asides.get(sink)
         if aside is None and (dropped or quarantined):
             aside = self._asides[sink] = _Aside()
         if aside is not None:
-            aside.dropped.update(dropped)
-            for passed in [ahead for ahead in aside.ahead if ahead <= position]:
-                aside.dropped[aside.ahead.pop(passed)] += 1
             for entry in quarantined:
                 self._put_aside(sink, aside, entry)
+            aside.dropped.update(dropped)
+        self._positions[sink] = position
+        if aside is not None:
+            for passed in [ahead for ahead in aside.ahead if ahead <= position]:
+                self._count(sink, aside, passed, aside.ahead.pop(passed))
         settled = self._settled()
         while self._log and self._log[0][0] <= settled:
             self._log.popleft()
@@ -295,13 +307,10 @@ class MemoryStore(Store):
     async def request_resend(self, sink: str, *, session_id: str | None = None, position: int | None = None) -> int:
         self._check_process()
         aside = self._asides.get(sink)
-        found = [
-            entry
-            for entry in (() if aside is None else aside.entries.values())
-            if session_id in (None, entry.record.session_id) and position in (None, entry.position)
-        ]
+        if aside is None:
+            return 0
+        found = _chosen(aside, session_id, position)
         for entry in found:
-            assert aside is not None
             aside.entries[entry.position] = replace(entry, requested=True)
         return len(found)
 
@@ -313,14 +322,25 @@ class MemoryStore(Store):
         aside.entries[entry.position] = entry
         return True
 
-    async def resolve(self, sink: str, position: int, *, delivered: bool) -> bool:
+    async def resolve(self, sink: str, position: int) -> bool:
         self._check_process()
         aside = self._asides.get(sink)
         if aside is None or position not in aside.entries:
             return False
-        self._take_out(sink, aside, position, None if delivered else "operator")
+        self._take_out(sink, aside, position, DELIVERED)
         self._room.set()
         return True
+
+    async def drop(self, sink: str, *, session_id: str | None = None, position: int | None = None) -> int:
+        self._check_process()
+        aside = self._asides.get(sink)
+        if aside is None:
+            return 0
+        found = _chosen(aside, session_id, position)
+        for entry in found:
+            self._take_out(sink, aside, entry.position, "operator")
+        self._room.set()
+        return len(found)
 
     async def aclose(self) -> None:
         """Release all claims. What is kept stays readable."""
@@ -366,6 +386,7 @@ class MemoryStore(Store):
         if kept is None:
             kept = self._sessions[session_id] = _Kept()
             self._places.pop(session_id, None)
+            self._note_started(self._last + 1, session_id)
         else:
             self._sessions.move_to_end(session_id)
         for record in records:
@@ -381,6 +402,19 @@ class MemoryStore(Store):
         if isinstance(records[-1].event, TicketCreate | TicketCancel):
             self._ended[session_id] = None
         return self._last
+
+    def _note_started(self, position: int, session_id: str) -> None:
+        self._started.append((position, session_id))
+        if len(self._started) > 2 * (len(self._sessions) - len(self._ended)) + 100:
+            self._started = [(at, name) for at, name in self._started if name == session_id or self._is_open(name, at)]
+
+    def _is_open(self, session_id: str, position: int) -> bool:
+        """Whether a session that was started at that position has not ended and is there from its beginning."""
+        kept = self._sessions.get(session_id)
+        if kept is None or kept.erased or session_id in self._ended:
+            return False
+        at, first = kept.stored[0]
+        return at == position and first.seq == 0
 
     def _erase(self, session_ids: set[str]) -> None:
         replaced: dict[int, Stored] = {}
@@ -406,26 +440,25 @@ class MemoryStore(Store):
         position, session_id = entry.position, entry.record.session_id
         kept = self._sessions.get(session_id)
         if self._places.get(session_id, 0) is None or (kept is not None and kept.erased):  # while it was on its way
-            self._drop(sink, aside, position, "erased")
+            self._count(sink, aside, position, "erased")
             return
-        if position not in aside.entries:
-            insort(aside.positions, position)
-            held = self._held.get(position)
-            if held is None:
-                held = self._held[position] = _Held(len(encode(entry.record)))
-                if not self._keeps(session_id, position):
-                    self._records += 1
-                    self._bytes += held.bytes
-            held.sinks += 1
-        aside.ahead.pop(position, None)
+        if position in aside.entries or position in aside.ahead:  # the commit was repeated
+            return
+        insort(aside.positions, position)
+        held = self._held.get(position)
+        if held is None:
+            held = self._held[position] = _Held(len(encode(entry.record)))
+            if not self._keeps(session_id, position):
+                self._records += 1
+                self._bytes += held.bytes
+        held.sinks += 1
         aside.entries[position] = entry
 
-    def _take_out(self, sink: str, aside: _Aside, position: int, dropped: str | None) -> None:
-        """Take an entry out of quarantine. ``dropped``: why it will not be delivered, None if it was."""
+    def _take_out(self, sink: str, aside: _Aside, position: int, why: str) -> None:
+        """Take an entry out of quarantine. ``why``: ``delivered``, or the reason for which it is dropped."""
         entry = aside.entries.pop(position)
         del aside.positions[bisect_left(aside.positions, position)]
-        if dropped is not None:
-            self._drop(sink, aside, position, dropped)
+        self._count(sink, aside, position, why)
         held = self._held[position]
         held.sinks -= 1
         if not held.sinks:
@@ -434,11 +467,11 @@ class MemoryStore(Store):
                 self._records -= 1
                 self._bytes -= held.bytes
 
-    def _drop(self, sink: str, aside: _Aside, position: int, reason: str) -> None:
+    def _count(self, sink: str, aside: _Aside, position: int, why: str) -> None:
         if position > self._positions[sink]:
-            aside.ahead[position] = reason
-        else:
-            aside.dropped[reason] += 1
+            aside.ahead.setdefault(position, why)
+        elif why != DELIVERED:
+            aside.dropped[why] += 1
 
     def _keeps(self, session_id: str, position: int) -> bool:
         """Whether a record is kept with its session."""
@@ -515,5 +548,6 @@ class MemoryStore(Store):
         return self._asides[sink].positions[0]
 
 
-def _is_idle(latest: Record, before: datetime) -> bool:
-    return latest.time < before and not isinstance(latest.event, TicketCreate | TicketCancel)
+def _chosen(aside: _Aside, session_id: str | None, position: int | None) -> Sequence[Quarantined]:
+    entries = aside.entries.values() if position is None else filter(None, [aside.entries.get(position)])
+    return [entry for entry in entries if session_id in (None, entry.record.session_id)]

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from itertools import islice
@@ -27,7 +28,7 @@ from caseassist.stores.base import (
     StoreHealth,
     check_batch,
 )
-from caseassist.stores.lane import Job, Lane
+from caseassist.stores.lane import BUSY_S, Job, Lane
 from caseassist.stores.sqlite_file import File, Recent
 from caseassist.stores.sqlite_read import Reader, Reading, check
 from caseassist.stores.sqlite_write import Append, Change, Outside, Writer
@@ -47,28 +48,19 @@ TRUNCATE_PAUSE_S = 0.05
 """An erasure waits up to a second for readers that keep the write-ahead log from being emptied."""
 
 
-_open_files: dict[Path, tuple[int, int]] = {}
-"""The files that are open: in which process, and how often.
+_open_files: dict[object, tuple[Path, int]] = {}
+"""The files that are open, and in which process: one entry for each store.
 
 A process that is forked inherits what SQLite knows of its parent's locks, and takes them for its own: it must not open
 a file that was open then. https://www.sqlite.org/howtocorrupt.html, section 2.6.
 """
 
 
-def _note_open(path: Path) -> None:
+def _note_open(opened: object, path: Path) -> None:
     """Raise Forked if the file was open when this process was forked from another one."""
-    pid, count = _open_files.get(path, (os.getpid(), 0))
-    if pid != os.getpid():
+    if any(where == path and pid != os.getpid() for where, pid in list(_open_files.values())):
         raise Forked
-    _open_files[path] = (pid, count + 1)
-
-
-def _note_closed(path: Path) -> None:
-    pid, count = _open_files[path]
-    if count > 1:
-        _open_files[path] = (pid, count - 1)
-    else:
-        del _open_files[path]
+    _open_files[opened] = (path, os.getpid())
 
 
 class _Opened:
@@ -78,12 +70,20 @@ class _Opened:
         self.file = file
         self.pid = os.getpid()
         recent = Recent()
-        self.writer = Lane(Writer(file, max_bytes, recent))
-        self.reader = Lane(Reader(file.path, recent))
+        self._left = {"writer", "reader"}
+        """Who may have the file open."""
+        self.writer = Lane(Writer(file, max_bytes, recent), lambda: self._closed("writer"))
+        self.reader = Lane(Reader(file, recent), lambda: self._closed("reader"))
         self.ticker = Ticker(self._tick)
+        _note_open(self, file.path)
 
     async def _tick(self) -> bool:
         return self.writer.expire(current_time())
+
+    def _closed(self, lane: str) -> None:  # in a thread, perhaps
+        self._left.discard(lane)
+        if not self._left:
+            _open_files.pop(self, None)
 
     def close_soon(self) -> None:
         # The last connection to close empties the write-ahead log. If both closed at once, none would be the last.
@@ -91,12 +91,14 @@ class _Opened:
         self.writer.close_soon(after=self.reader)
 
     async def wait_closed(self) -> None:
+        """Return when both are closed. Cancelled, they close in the background, and nobody waits for them any more."""
         try:
             await self.reader.wait_closed()
-        finally:
             await self.writer.wait_closed()
+        except BaseException:
+            self.writer.give_up()
+            raise
         await self.ticker.wait_stopped()
-        _note_closed(self.file.path)  # and not if it was cut off: then the file is still open
 
 
 class SQLiteStore(Store):
@@ -112,6 +114,9 @@ class SQLiteStore(Store):
     ``max_bytes``: how large the file may get; the write-ahead log beside it takes some megabytes more. When it is
     reached, or the disk is full, an append raises StoreFull at once; sinks go on, and :meth:`prune` makes room.
 
+    ``create``: whether the file is created if it is missing or empty. If not, opening raises StoreUnavailable: for who
+    only wants to see what is there.
+
     Positions have no gaps but where :meth:`prune` removed sessions.
     """
 
@@ -124,14 +129,19 @@ class SQLiteStore(Store):
         *,
         durability: Literal["disk", "os"] = "disk",
         max_bytes: int | None = None,
+        create: bool = True,
     ) -> None:
         if durability not in ("disk", "os"):
             raise ValueError("durability must be 'disk' or 'os'")
         if max_bytes is not None and max_bytes < 1:
             raise ValueError("max_bytes must be positive")
-        if os.fspath(path) in ("", ":memory:"):
+        name = os.fspath(path)
+        if name in ("", ":memory:"):
             raise ValueError("path must be the path of a file; to keep records in memory there is MemoryStore")
+        if name.startswith("sqlite:"):
+            raise ValueError(f"path must be the path alone: {name.removeprefix('sqlite:')!r}, not {name!r}")
         self.path = Path(path)
+        self.create = create
         self.max_bytes = max_bytes
         self._durability: Literal["disk", "os"] = durability
         self._opened: _Opened | None = None
@@ -145,7 +155,7 @@ class SQLiteStore(Store):
         return self._durability
 
     async def open(self) -> None:
-        """Create or open the file.
+        """Create or open the file. An erasure that was cut off, as when its process died, is finished.
 
         Raises StoreUnavailable when it cannot be had, is something else, is damaged, or is of a newer version, and
         Forked when it was open in the process that this one was forked from.
@@ -156,13 +166,15 @@ class SQLiteStore(Store):
             self._check_process(self._opened)
             return
         path = self.path.absolute()
-        _note_open(path)
         self._opening = Event()
         try:
-            opened = _Opened(File(path=path, durability=self._durability), self.max_bytes)
+            opened = _Opened(File(path=path, durability=self._durability, create=self.create), self.max_bytes)
             try:
-                await _do(opened.writer, Outside(Writer.open))
+                left = await _do(opened.writer, Outside(Writer.open))
                 await _do(opened.reader, Reading(Reader.open))
+                with suppress(StoreError):  # such as a full disk: it can be done later
+                    while left:
+                        left = await _do(opened.writer, Change(Writer.erase_more, alone=True))
             except BaseException as error:
                 opened.close_soon()
                 if isinstance(error, StoreError):
@@ -213,17 +225,21 @@ class SQLiteStore(Store):
     async def last_position(self) -> int:
         return await self._read(Reader.last_position)
 
-    async def idle(self, before: datetime, limit: int) -> Sequence[str]:
+    async def idle(self, before: datetime, limit: int, after: str | None = None) -> Sequence[str]:
         """See :meth:`Store.idle`. A session whose latest record cannot be read is passed over: see :meth:`check`."""
         found: list[str] = []
-        after: int | None = 0
-        while after is not None and len(found) < limit:
-            more, after = await self._read(partial(_idle, before, after, limit - len(found)))
+        key: int | None = 0 if after is None else await self._read(lambda reader: reader.key(after))
+        while key is not None and len(found) < limit:
+            more, key = await self._read(partial(_idle, before, key, limit - len(found)))
             found += more
         return found
 
     async def erase(self, *, session_id: str | None = None, client_id: str | None = None) -> Sequence[str]:
         """See :meth:`Store.erase`. The old bytes are overwritten in the file, and cut off from its write-ahead log.
+
+        Where there is much to erase, others append in between. No record is added to those sessions from the beginning.
+        Cut off, it is finished by the next erasure, or when the file is opened. Of a record that cannot be read,
+        nothing is left but its place: :meth:`check` goes on to name it.
 
         Where somebody reads for longer than a second, the log is emptied later: with a next append, or when the file is
         opened or closed by the last process. Copies of the file, and what the disk itself keeps, are beyond it.
@@ -232,6 +248,8 @@ class SQLiteStore(Store):
             raise ValueError("give either the session_id or the client_id of what is to be erased")
         found = await self._write(Change(lambda writer: writer.erase(session_id, client_id), alone=True))
         if found:
+            while await self._write(Change(Writer.erase_more, alone=True)):  # noqa: ASYNC110 (nobody tells)
+                await sleep(2 * BUSY_S)  # so that other processes have their turn, too
             for _ in range(TRUNCATE_TRIES):
                 if await self._write(Outside(Writer.truncate)):
                     break
@@ -278,7 +296,7 @@ class SQLiteStore(Store):
         stop = ThreadEvent()
         try:
             return await to_thread.run_sync(
-                check, opened.file.path, life_cycle, limit, stop, abandon_on_cancel=True, limiter=CapacityLimiter(1)
+                check, opened.file, life_cycle, limit, stop, abandon_on_cancel=True, limiter=CapacityLimiter(1)
             )
         finally:
             stop.set()
@@ -349,8 +367,11 @@ class SQLiteStore(Store):
     async def put_back(self, sink: str, entry: Quarantined) -> bool:
         return await self._write(Change(lambda writer: writer.put_back(sink, entry)))
 
-    async def resolve(self, sink: str, position: int, *, delivered: bool) -> bool:
-        return await self._write(Change(lambda writer: writer.resolve(sink, position, delivered)))
+    async def resolve(self, sink: str, position: int) -> bool:
+        return await self._write(Change(lambda writer: writer.resolve(sink, position)))
+
+    async def drop(self, sink: str, *, session_id: str | None = None, position: int | None = None) -> int:
+        return await self._write(Change(lambda writer: writer.drop(sink, session_id, position)))
 
     async def forget_sink(self, sink: str) -> bool:
         """Forget a sink that nothing is delivered to any more: how far it got, and what is put aside for it.

@@ -3,7 +3,9 @@
 Everything here runs in a thread.
 """
 
+import errno
 import os
+import shutil
 import sqlite3
 import stat
 import sys
@@ -16,8 +18,8 @@ from typing import Final, Literal, TypeVar
 
 import msgspec
 
-from caseassist.core.errors import StoreError, StoreFull, StoreUnavailable
-from caseassist.core.records import Record
+from caseassist.core.errors import CorruptRecord, StoreError, StoreFull, StoreUnavailable
+from caseassist.core.records import Record, decode
 
 __all__ = [
     "APPLICATION_ID",
@@ -33,6 +35,8 @@ __all__ = [
     "is_full",
     "open_claim",
     "open_file",
+    "record_at",
+    "storable",
     "store_error",
     "upgrade",
     "words",
@@ -65,7 +69,9 @@ MIGRATIONS: Sequence[Sequence[str]] = (
         """CREATE TABLE sinks (
             name TEXT PRIMARY KEY,
             position INTEGER NOT NULL,
-            dropped TEXT NOT NULL       -- how many, by reason, in JSON
+            dropped TEXT NOT NULL,      -- how many, by reason, in JSON
+            aside INTEGER NOT NULL,     -- how many are in its quarantine: to count a million takes long
+            ahead INTEGER NOT NULL      -- how many of these are beyond its position
         ) WITHOUT ROWID""",
         """CREATE TABLE quarantine (
             sink TEXT NOT NULL,
@@ -74,11 +80,17 @@ MIGRATIONS: Sequence[Sequence[str]] = (
             status INTEGER,
             at TEXT NOT NULL,
             requested INTEGER NOT NULL,
-            gone TEXT,                  -- why it was dropped: it counts when the sink's position passes it
+            gone TEXT,                  -- delivered, or why it is dropped: known until the sink's position passes it
             PRIMARY KEY (sink, position)
         ) WITHOUT ROWID""",
         "CREATE INDEX quarantined_records ON quarantine (position)",
-        "CREATE INDEX gone_ahead ON quarantine (sink, position) WHERE gone IS NOT NULL",
+        # These are named where they are used: SQLite takes the whole primary key for as good as them.
+        "CREATE INDEX gone_ahead ON quarantine (sink, position, gone) WHERE gone IS NOT NULL",
+        "CREATE INDEX requested_records ON quarantine (sink, position) WHERE requested = 1 AND gone IS NULL",
+        """CREATE TABLE erasing (
+            session INTEGER PRIMARY KEY, -- it takes no more records, but those that it has are not erased yet
+            client_id TEXT
+        )""",
     ),
 )
 """What makes a file of each version out of one of the version before, one statement at a time. A file's version is how
@@ -88,6 +100,12 @@ RECENT_BYTES = 4 * 1024 * 1024
 
 OPENING_S = 10.0
 """How long opening waits for other processes that open, create or upgrade the same file."""
+
+LEAST_SPACE_BYTES = 64 * 1024
+"""With less space on the disk, an error of input or output means that it is full: SQLite's shared memory grows by 32
+KiB at a time, for one."""
+
+_NO_STORE = "its file {} is empty, and no store: give the path of one"
 
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -122,11 +140,33 @@ class Recent:
         return kept[1] if kept is not None and kept[0] == line else None
 
 
+def storable(text: str) -> str | None:
+    """The text, or None (which equals nothing in SQL) if SQLite cannot have it: half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return None
+    return text
+
+
+def record_at(position: int, line: object) -> Record:
+    """The record that is stored at a position. Raises CorruptRecord, and UnsupportedRecord."""
+    where = f"position {position}"
+    if not isinstance(line, bytes):
+        raise CorruptRecord("not a JSON object in UTF-8", where=where, position=position)
+    try:
+        return decode(line, where=where)
+    except CorruptRecord as error:
+        raise CorruptRecord(error.problem, where=where, position=position) from None
+
+
 class File(msgspec.Struct, frozen=True, kw_only=True):
     """Where a store is kept, and how."""
 
     path: Path
     durability: Literal["disk", "os"]
+    create: bool = True
+    """Whether to create it."""
 
 
 def connect(path: Path, timeout_s: float) -> sqlite3.Connection:
@@ -154,13 +194,27 @@ def create_file(path: Path) -> None:
         # on it are gone, also those that SQLite has taken for another store in this process.
         with _creating, suppress(FileExistsError):
             os.close(os.open(path, flags, 0o600))
-        mode = path.lstat().st_mode
     except OSError as error:
-        raise StoreUnavailable(f"its file cannot be created: {error.strerror}") from None
-    if stat.S_ISLNK(mode):
-        raise StoreUnavailable("its path is a symbolic link: give the path of the file itself")
-    if not stat.S_ISREG(mode):
-        raise StoreUnavailable("its path is a directory or a device: give the path of a file")
+        if error.errno == errno.ENOSPC:
+            raise _no_space(path) from None
+        raise StoreUnavailable(f"its file {path.name} cannot be created: {error.strerror}") from None
+    _check_kind(path)
+
+
+def _check_kind(path: Path, *, is_store: bool = False) -> None:
+    """Raise StoreUnavailable unless there is a plain file, which is not empty if it is said to be a store."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        raise StoreUnavailable(f"there is no file {path.name}: give the path of one") from None
+    except OSError as error:
+        raise StoreUnavailable(f"its file {path.name} cannot be had: {error.strerror}") from None
+    if stat.S_ISLNK(found.st_mode):
+        raise StoreUnavailable(f"its path {path.name} is a symbolic link: give the path of the file itself")
+    if not stat.S_ISREG(found.st_mode):
+        raise StoreUnavailable(f"its path {path.name} is a directory or a device: give the path of a file")
+    if is_store and not found.st_size:
+        raise StoreUnavailable(_NO_STORE.format(path.name))
 
 
 def open_file(file: File) -> sqlite3.Connection:
@@ -168,8 +222,11 @@ def open_file(file: File) -> sqlite3.Connection:
 
     Raises StoreUnavailable if it cannot be had, is something else, or is of a newer version.
     """
-    create_file(file.path)
-    return _patiently(lambda: _open(file))
+    if file.create:
+        create_file(file.path)
+    else:
+        _check_kind(file.path, is_store=True)
+    return _patiently(lambda: _open(file), file.path)
 
 
 def open_claim(path: Path) -> sqlite3.Connection | None:
@@ -187,7 +244,7 @@ def open_claim(path: Path) -> sqlite3.Connection | None:
         connection.close()
         if is_busy(error):
             return None
-        raise store_error(error) from error
+        raise store_error(error, path) from error
     return connection
 
 
@@ -206,16 +263,45 @@ def is_full(error: sqlite3.Error) -> bool:
     return _code(error) == sqlite3.SQLITE_FULL
 
 
-def store_error(error: sqlite3.Error) -> StoreError:
-    """Say what an error of SQLite means for the store. SQLite's own words are left out: they may quote data."""
+def store_error(error: sqlite3.Error, path: Path) -> StoreError:
+    """Say what an error of SQLite means for the store in that file, and what to do.
+
+    SQLite's own words are left out: they may quote data.
+    """
     name = getattr(error, "sqlite_errorname", type(error).__name__)
-    if is_full(error):
-        return StoreFull("no space on its disk", remedy="free some; the store goes on by itself")
+    code = _code(error)
+    if is_full(error) or (code == sqlite3.SQLITE_IOERR and _has_no_space(path)):
+        return _no_space(path)
     if is_busy(error):
-        return StoreUnavailable(f"another process is writing ({name})")
-    if is_damage(error):
-        return StoreUnavailable(f"its file is damaged, or no store ({name}): see `caseassist verify`")
-    return StoreUnavailable(f"its file cannot be read or written ({name})")
+        return StoreUnavailable(f"another process is writing to {path.name} ({name})")
+    what = f"its file {path.name}"
+    if code == sqlite3.SQLITE_CORRUPT:
+        return StoreUnavailable(
+            f"{what} is damaged ({name}): put back a copy, or see what .recover of the sqlite3 command can save"
+        )
+    if code == sqlite3.SQLITE_NOTADB:
+        return StoreUnavailable(
+            f"{what} is damaged, or no store ({name}): put back a copy, or give the path of a store"
+        )
+    if code == sqlite3.SQLITE_CANTOPEN:
+        return StoreUnavailable(f"{what} cannot be opened ({name}): see whether its folder is there and may be written")
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        return StoreUnavailable(f"{what} may not be written ({name}): see the permissions of it and of its folder")
+    if code == sqlite3.SQLITE_IOERR:
+        return StoreUnavailable(f"{what} cannot be read or written ({name}): see whether its disk works")
+    return StoreUnavailable(f"{what} cannot be read or written ({name})")
+
+
+def _has_no_space(path: Path) -> bool:
+    """Whether there is so little space on the disk that this is why SQLite failed: it does not always say so."""
+    try:
+        return shutil.disk_usage(path.parent).free < LEAST_SPACE_BYTES
+    except OSError:
+        return False
+
+
+def _no_space(path: Path) -> StoreFull:
+    return StoreFull(f"no space on the disk of {path.name}", remedy="free some; the store goes on by itself")
 
 
 def words(error: StoreError) -> str:
@@ -242,7 +328,7 @@ def upgrade(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]])
 def _open(file: File) -> sqlite3.Connection:
     connection = connect(file.path, 0.1)
     try:
-        _version(connection, len(MIGRATIONS))  # before anything is changed: it may be somebody else's
+        _check_content(connection, file)  # before anything is changed: it may be somebody else's
         _use_wal(connection)
         connection.execute(f"PRAGMA synchronous = {'FULL' if file.durability == 'disk' else 'NORMAL'}")
         if sys.platform == "darwin":  # where the usual call leaves the data in the drive's own memory
@@ -256,6 +342,11 @@ def _open(file: File) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _check_content(connection: sqlite3.Connection, file: File) -> None:
+    if not _version(connection, len(MIGRATIONS)) and not file.create:
+        raise StoreUnavailable(_NO_STORE.format(file.path.name))
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
@@ -279,14 +370,14 @@ def _version(connection: sqlite3.Connection, known: int) -> int:
     return version
 
 
-def _patiently(function: Callable[[], T]) -> T:
+def _patiently(function: Callable[[], T], path: Path) -> T:
     give_up_at = time.monotonic() + OPENING_S
     while True:
         try:
             return function()
         except sqlite3.Error as error:
             if not is_busy(error) or time.monotonic() > give_up_at:
-                raise store_error(error) from error
+                raise store_error(error, path) from error
         time.sleep(0.005)
 
 

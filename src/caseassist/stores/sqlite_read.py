@@ -16,7 +16,18 @@ from caseassist.core.session import Session
 from caseassist.stores import sqlite_file
 from caseassist.stores.base import Quarantined, SinkState, Stored
 from caseassist.stores.lane import Job
-from caseassist.stores.sqlite_file import Recent, close, is_busy, is_damage, open_claim, store_error, words
+from caseassist.stores.sqlite_file import (
+    File,
+    Recent,
+    close,
+    is_busy,
+    is_damage,
+    open_claim,
+    record_at,
+    storable,
+    store_error,
+    words,
+)
 
 __all__ = ["Reader", "Reading", "check"]
 
@@ -30,6 +41,22 @@ PAGE = 1000
 
 _read_counts = msgspec.json.Decoder(dict[str, int]).decode
 _read_reasons = msgspec.json.Decoder(dict[int, str], strict=False).decode
+
+
+_ENTRY = "SELECT r.position, record, reason, status, at, requested FROM"
+_OF_SINK = (
+    f"{_ENTRY} quarantine AS q CROSS JOIN records AS r ON r.position = q.position"
+    " WHERE sink = :sink AND q.position > :after AND gone IS NULL"
+)
+_REQUESTED = (
+    f"{_ENTRY} quarantine AS q INDEXED BY requested_records CROSS JOIN records AS r ON r.position = q.position"
+    " WHERE sink = :sink AND q.position > :after AND gone IS NULL AND requested = 1"
+)
+_OF_SESSION = (  # a session has few records, and a sink may have put aside a million
+    f"{_ENTRY} records AS r CROSS JOIN quarantine AS q ON q.position = r.position"  # noqa: S608
+    " WHERE session = (SELECT id FROM sessions WHERE session_id = :session_id)"
+    " AND sink = :sink AND r.position > :after AND gone IS NULL"
+)
 
 
 class Reading(Job[T]):
@@ -50,8 +77,8 @@ class Reading(Job[T]):
 class Reader:
     """Reads from the file, and holds the claims of sinks."""
 
-    def __init__(self, path: Path, recent: Recent) -> None:
-        self.path = path
+    def __init__(self, file: File, recent: Recent) -> None:
+        self.file = file
         self._recent = recent
         self.problem = ""
         self._connection: sqlite3.Connection | None = None
@@ -73,7 +100,7 @@ class Reader:
     def connection(self) -> sqlite3.Connection:
         """The connection to the file, made anew if it was lost."""
         if self._connection is None:
-            self._connection = _connect(self.path)
+            self._connection = _connect(self.file.path)
         return self._connection
 
     def open(self) -> None:
@@ -84,7 +111,7 @@ class Reader:
         try:
             outcome = job.function(self)
         except sqlite3.Error as error:
-            failed = store_error(error)
+            failed = store_error(error, self.file.path)
             failed.__cause__ = error
             self.problem = words(failed)
             if not is_busy(error):
@@ -112,9 +139,9 @@ class Reader:
         rows = self.connection.execute(
             "SELECT position, record FROM records"
             " WHERE session = (SELECT id FROM sessions WHERE session_id = ?) ORDER BY seq",
-            (session_id,),
+            (storable(session_id),),
         ).fetchall()
-        return [_decode(position, line) for position, line in rows]
+        return [record_at(position, line) for position, line in rows]
 
     def read(self, after: int, limit: int) -> Sequence[Stored]:
         """Return the records after a position: see :meth:`Store.read`."""
@@ -122,7 +149,15 @@ class Reader:
             "SELECT position, record FROM records WHERE position > ? ORDER BY position LIMIT ?", (after, limit)
         ).fetchall()
         recent = self._recent.get
-        return [(position, recent(position, line) or _decode(position, line)) for position, line in rows]
+        stored: list[Stored] = []
+        for position, line in rows:
+            try:
+                stored.append((position, recent(position, line) or record_at(position, line)))
+            except CorruptRecord:
+                if stored:
+                    break
+                raise
+        return stored
 
     def last_position(self) -> int:
         """Return the newest record's position: see :meth:`Store.last_position`."""
@@ -136,11 +171,18 @@ class Reader:
         ).fetchone()
         return counts
 
+    def key(self, session_id: str) -> int:
+        """Return the number of a session within the file; 0, which is before all, if there is no such session."""
+        row = self.connection.execute(
+            "SELECT id FROM sessions WHERE session_id = ?", (storable(session_id),)
+        ).fetchone()
+        return 0 if row is None else row[0]
+
     def idle(self, before: datetime, after: int, limit: int) -> tuple[list[str], int | None]:
         """Return those idle of some sessions that come after a number, and where to go on."""
         sessions = self.connection.execute(
             "SELECT id, session_id, (SELECT record FROM records WHERE session = id ORDER BY seq DESC LIMIT 1)"
-            " FROM sessions WHERE open = 1 AND id > ? ORDER BY id LIMIT ?",
+            " FROM sessions INDEXED BY open_sessions WHERE open = 1 AND id > ? ORDER BY id LIMIT ?",
             (after, PAGE),
         ).fetchall()
         found: list[str] = []
@@ -179,13 +221,11 @@ class Reader:
     def state(self, sink: str) -> SinkState:
         """Return how far a sink has got: see :meth:`Store.state`."""
         row = self.connection.execute(
-            "SELECT position, dropped, count(q), ifnull(sum(q > position), 0),"
-            " (SELECT json_group_object(position, gone) FROM quarantine WHERE sink = ?1 AND gone IS NOT NULL) FROM"
-            " (SELECT s.position, s.dropped, q.position AS q FROM sinks AS s"
-            "  LEFT JOIN quarantine AS q ON q.sink = s.name AND q.gone IS NULL WHERE s.name = ?1)",
+            "SELECT position, dropped, aside, ahead, (SELECT json_group_object(position, gone)"
+            "  FROM quarantine INDEXED BY gone_ahead WHERE sink = ?1 AND gone IS NOT NULL) FROM sinks WHERE name = ?1",
             (sink,),
         ).fetchone()
-        if row[0] is None:
+        if row is None:
             return SinkState()
         position, dropped, aside, aside_ahead, gone = row
         return SinkState(
@@ -193,37 +233,49 @@ class Reader:
             dropped=_read_counts(dropped),
             quarantined=aside,
             quarantined_ahead=aside_ahead,
-            dropped_ahead=_read_reasons(gone),
+            resolved_ahead=_read_reasons(gone),
         )
 
     def quarantined(
         self, sink: str, session_id: str | None, requested: bool, after: int, limit: int
     ) -> Sequence[Quarantined]:
         """Return what was put aside: see :meth:`Store.quarantined`."""
-        rows = self.connection.execute(
-            "SELECT position, record, reason, status, at, requested FROM quarantine NATURAL JOIN records"
-            " WHERE sink = ?1 AND position > ?2 AND gone IS NULL AND (requested OR NOT ?3)"
-            " AND (?4 IS NULL OR session = (SELECT id FROM sessions WHERE session_id = ?4))"
-            " ORDER BY position LIMIT ?5",
-            (sink, after, requested, session_id, limit),
-        ).fetchall()
-        return [
-            Quarantined(
-                position=position,
-                record=_decode(position, line),
-                reason=reason,
-                status=status,
-                at=datetime.fromisoformat(at),
-                requested=bool(wanted),
-            )
-            for position, line, reason, status, at, wanted in rows
-        ]
+        found: list[Quarantined] = []
+        if session_id is not None:
+            sql = f"{_OF_SESSION} {'AND requested = 1' if requested else ''} ORDER BY r.position"
+        else:
+            sql = f"{_REQUESTED if requested else _OF_SINK} ORDER BY q.position"
+        name = None if session_id is None else storable(session_id)
+        while len(found) < limit:
+            wanted = limit - len(found)
+            rows = self.connection.execute(
+                f"{sql} LIMIT :limit",
+                {"sink": sink, "after": after, "session_id": name, "limit": wanted},
+            ).fetchall()
+            for after, line, reason, status, at, asked in rows:
+                try:
+                    record = record_at(after, line)
+                except CorruptRecord:
+                    continue  # it must not keep the others from being seen; `check` names it
+                found.append(
+                    Quarantined(
+                        position=after,
+                        record=record,
+                        reason=reason,
+                        status=status,
+                        at=datetime.fromisoformat(at),
+                        requested=bool(asked),
+                    )
+                )
+            if len(rows) < wanted:
+                break
+        return found
 
 
-def check(path: Path, life_cycle: LifeCycle, limit: int, stop: Event) -> list[CorruptRecord]:
+def check(file: File, life_cycle: LifeCycle, limit: int, stop: Event) -> list[CorruptRecord]:
     """Look at everything in the file: see :meth:`SQLiteStore.check`. ``stop`` ends it."""
     problems: list[CorruptRecord] = []
-    connection = _connect(path)
+    connection = _connect(file.path)
     try:
         connection.set_progress_handler(lambda: int(stop.is_set()), 10_000)
         for problem in _problems(connection, life_cycle, limit):
@@ -232,9 +284,9 @@ def check(path: Path, life_cycle: LifeCycle, limit: int, stop: Event) -> list[Co
                 break
     except sqlite3.Error as error:
         if not is_damage(error):
-            raise store_error(error) from error
+            raise store_error(error, file.path) from error
         # It is so damaged that the rest cannot be looked at.
-        problems.append(CorruptRecord(words(store_error(error)), where="the database"))
+        problems.append(CorruptRecord(words(store_error(error, file.path)), where="the database"))
     finally:
         close(connection)
     return problems
@@ -248,10 +300,12 @@ def _problems(connection: sqlite3.Connection, life_cycle: LifeCycle, limit: int)
         "SELECT q.sink, q.position FROM quarantine AS q LEFT JOIN records AS r USING (position) WHERE session IS NULL"
     )
     for sink, position in connection.execute(lost).fetchmany(limit):
-        yield CorruptRecord(f"put aside for sink {sink!r}, but not there", where=f"position {position}")
+        yield CorruptRecord(
+            f"put aside for sink {sink!r}, but not there", where=f"position {position}", position=position
+        )
     strays = "SELECT position FROM records WHERE session NOT IN (SELECT id FROM sessions)"
     for (position,) in connection.execute(strays).fetchmany(limit):
-        yield CorruptRecord("it belongs to no session", where=f"position {position}")
+        yield CorruptRecord("it belongs to no session", where=f"position {position}", position=position)
     key, seq = 0, -1
     walk = _Walk(life_cycle)
     while True:  # a page at a time: a long look at one state of the file would keep its write-ahead log from ending
@@ -282,13 +336,13 @@ class _Walk:
             self._key, self._next_seq = key, 0
             self._session = Session(id=session_id, life_cycle=self._life_cycle)
         if seq != self._next_seq:
-            yield CorruptRecord(f"expected record {self._next_seq}: some are missing", where=where)
+            yield CorruptRecord(f"expected record {self._next_seq}: some are missing", where=where, position=position)
             self._session = None
         self._next_seq = seq + 1
         try:
-            record = _decode(position, line)
+            record = record_at(position, line)
             if (record.session_id, record.seq) != (session_id, seq):
-                yield CorruptRecord("it says that it is another record", where=where)
+                yield CorruptRecord("it says that it is another record", where=where, position=position)
                 self._session = None
             if self._session is not None:
                 self._session = self._session.apply(record)
@@ -296,7 +350,7 @@ class _Walk:
             self._session = None
         except CorruptRecord as error:
             self._session = None
-            yield CorruptRecord(error.problem, where=where)
+            yield CorruptRecord(error.problem, where=where, position=position)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -304,10 +358,3 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA query_only = ON")
     connection.execute("PRAGMA trusted_schema = OFF")
     return connection
-
-
-def _decode(position: int, line: object) -> Record:
-    where = f"position {position}"
-    if not isinstance(line, bytes):
-        raise CorruptRecord("not a JSON object in UTF-8", where=where)
-    return decode(line, where=where)

@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -24,16 +25,31 @@ from caseassist.core.errors import (
 )
 from caseassist.core.events import TicketCancel, TicketCreate
 from caseassist.core.records import Record, decode, encode
-from caseassist.stores.base import Ack, Durability, Quarantined
+from caseassist.stores.base import DELIVERED, Ack, Durability, Quarantined
 from caseassist.stores.lane import Busy, Job
-from caseassist.stores.sqlite_file import File, Recent, close, is_busy, is_full, open_file, store_error, words
+from caseassist.stores.sqlite_file import (
+    File,
+    Recent,
+    close,
+    is_busy,
+    is_full,
+    open_file,
+    record_at,
+    storable,
+    store_error,
+    words,
+)
 
 __all__ = ["MAX_PLACES", "Append", "Change", "Outside", "WriteJob", "Writer"]
 
 T = TypeVar("T")
+E = TypeVar("E", bound=CaseAssistError)
 
 MAX_PLACES = 100_000
 """Of so many sessions it is remembered where they stand, so that an append needs no look at the file."""
+
+ERASED_AT_ONCE = 1000
+"""Records in one transaction of an erasure, or little more: others append in between."""
 
 TRUNCATE_EVERY_S = 1.0
 """How often another try is made to cut off what was erased from the write-ahead log."""
@@ -41,6 +57,13 @@ TRUNCATE_EVERY_S = 1.0
 _INSERT_SESSION = "INSERT INTO sessions (id, session_id, client_id, open) VALUES (?, ?, ?, ?)"
 _INSERT_RECORD = "INSERT INTO records (position, session, seq, record) VALUES (?, ?, ?, ?)"
 _END_SESSION = "UPDATE sessions SET open = 0 WHERE id = ?"
+_PASSED = "SELECT gone, count(*) FROM quarantine WHERE sink = ? AND position > ? AND position <= ? GROUP BY gone"
+_FORGET_PASSED = "DELETE FROM quarantine INDEXED BY gone_ahead WHERE sink = ? AND position <= ? AND gone IS NOT NULL"
+_IS_ERASED = "SELECT 1 FROM records JOIN sessions ON id = session WHERE position = ? AND client_id IS NULL"
+_PUT_ASIDE_OF = (  # in this order: it must not begin with the quarantine
+    "SELECT q.sink, q.position, q.gone FROM records AS r CROSS JOIN quarantine AS q ON q.position = r.position"
+    " WHERE r.session = ?"
+)
 
 _read_counts = msgspec.json.Decoder(dict[str, int]).decode
 _write_counts = msgspec.json.Encoder().encode
@@ -55,10 +78,10 @@ class WriteJob(Job[T]):
         """Do it. Unless it is alone, it changes nothing if it raises an error of ours."""
         raise NotImplementedError
 
-    def failure(self, error: sqlite3.Error, *, committing: bool) -> Exception:
+    def failure(self, error: sqlite3.Error, path: Path, *, committing: bool) -> Exception:
         """What to raise when SQLite failed, perhaps while committing."""
         # What has no room was not written. Of other errors of a commit, the system does not say what became of it.
-        return self.unknown() if committing and not is_full(error) else store_error(error)
+        return self.unknown() if committing and not is_full(error) else store_error(error, path)
 
 
 class Append(WriteJob[Ack]):
@@ -120,6 +143,22 @@ class _Place:
         self.erased = erased
 
 
+class _Books:
+    """What is kept of a sink: see :class:`SinkState`."""
+
+    __slots__ = ("ahead", "aside", "dropped", "position")
+
+    def __init__(self, position: int, dropped: dict[str, int], aside: int, ahead: int) -> None:
+        self.position = position
+        self.dropped = dropped
+        self.aside = aside
+        self.ahead = ahead
+
+    def count(self, reason: str, number: int) -> None:
+        """Records up to the position are dropped."""
+        self.dropped[reason] = self.dropped.get(reason, 0) + number
+
+
 class Writer:
     """Writes to the file.
 
@@ -165,13 +204,13 @@ class Writer:
             self._roll_back()
             if is_busy(error) and not isinstance(first, Outside):
                 raise Busy from None
-            self.problem = words(store_error(error))
+            self.problem = words(store_error(error, self.file.path))
             return self._failed(jobs, error, committing, begin)
         except CaseAssistError as error:
             self._roll_back()
             if isinstance(error, StoreFull | StoreUnavailable):
                 self.problem = words(error)
-            return [error, *(type(error)(*error.args) for _ in jobs[1:])]
+            return [error, *(_another(error) for _ in jobs[1:])]
         except Exception as error:  # noqa: BLE001 (whatever it is: those who wait are told, and the next ones served)
             self._roll_back()
             self.problem = f"writing failed with {type(error).__name__}"
@@ -196,10 +235,14 @@ class Writer:
                 self._identity = _identity_of(self.file)
         return self._connection
 
-    def open(self) -> None:
-        """Open the file; what was erased from it before is cut off from its write-ahead log."""
-        self.connection  # noqa: B018 (makes it)
+    def open(self) -> bool:
+        """Open the file; what was erased from it before is cut off from its write-ahead log.
+
+        Returns whether an erasure was cut off: see :meth:`erase_more`.
+        """
+        connection = self.connection
         self.truncate()
+        return connection.execute("SELECT 1 FROM erasing LIMIT 1").fetchone() is not None
 
     def truncate(self) -> bool:
         """Empty the write-ahead log, which holds what was overwritten. Returns False if readers are in the way."""
@@ -220,7 +263,7 @@ class Writer:
         except OSError:
             same = False
         if not same:
-            raise StoreUnavailable("its file was removed or replaced; close it and open it anew")
+            raise StoreUnavailable(f"its file {self.file.path.name} was removed or replaced; close it and open it anew")
 
     def _run(self, connection: sqlite3.Connection, jobs: Sequence[WriteJob[Any]]) -> Sequence[object]:
         data_version = connection.execute("PRAGMA data_version").fetchone()[0]
@@ -261,7 +304,9 @@ class Writer:
     def _failed(
         self, jobs: Sequence[WriteJob[Any]], error: sqlite3.Error, committing: bool, begin: Callable[[], None]
     ) -> Sequence[object]:
-        outcomes: list[object] = [_caused(job.failure(error, committing=committing), error) for job in jobs]
+        outcomes: list[object] = [
+            _caused(job.failure(error, self.file.path, committing=committing), error) for job in jobs
+        ]
         if is_full(error):
             # Positions take almost no room. Without them, what was delivered would be delivered again.
             small = [index for index, job in enumerate(jobs) if not isinstance(job, Append)]
@@ -295,7 +340,7 @@ class Writer:
         try:
             self.truncate()
         except sqlite3.Error as error:
-            self.problem = words(store_error(error))
+            self.problem = words(store_error(error, self.file.path))
 
     # --- Records ----------------------------------------------------------------------------------------------------
 
@@ -351,26 +396,46 @@ class Writer:
         return stored
 
     def erase(self, session_id: str | None, client_id: str | None) -> Sequence[str]:
-        """Take what is personal out of records: see :meth:`Store.erase`."""
+        """Let sessions take no more records, and begin to erase them: see :meth:`Store.erase`.
+
+        Returns their ids. :meth:`erase_more` is to be called until nothing is left.
+        """
         execute = self.connection.execute
-        column, value = ("session_id", session_id) if client_id is None else ("client_id", client_id)
+        column, name = ("session_id", session_id or "") if client_id is None else ("client_id", client_id)
+        which = (storable(name),)
+        execute(f"INSERT OR IGNORE INTO erasing SELECT id, client_id FROM sessions WHERE {column} = ?", which)  # noqa: S608
+        execute(f"UPDATE sessions SET client_id = NULL, open = 0 WHERE {column} = ?", which)  # noqa: S608
+        # Among them are those that an erasure which was cut off has left.
+        column = "s.session_id" if client_id is None else "e.client_id"
         found = execute(
-            f"SELECT id, session_id FROM sessions WHERE {column} = ? ORDER BY session_id",  # noqa: S608 (one of two)
-            (value,),
+            f"SELECT s.session_id FROM erasing AS e CROSS JOIN sessions AS s ON id = session WHERE {column} = ?",  # noqa: S608
+            which,
         ).fetchall()
-        for key, name in found:
-            for position, line in self._lines(key):
-                left = encode(erasure.erased(decode(line, where=f"position {position}")))
-                if left != line:
-                    execute("UPDATE records SET record = ? WHERE position = ?", (left, position))
-            execute("UPDATE sessions SET client_id = NULL, open = 0 WHERE id = ?", (key,))
-            aside = "SELECT sink, position FROM quarantine NATURAL JOIN records WHERE session = ? AND gone IS NULL"
-            for sink, position in execute(aside, (key,)).fetchall():
-                self._drop(sink, position, "erased")
-            self._places.pop(name, None)
+        for (erased_id,) in found:
+            self._places.pop(erased_id, None)
         if found:
             self._truncate_at = 0.0
-        return [name for _, name in found]
+            self.erase_more()
+        return sorted(erased_id for (erased_id,) in found)
+
+    def erase_more(self) -> bool:
+        """Take what is personal out of some of the sessions that are to be erased. Returns whether any are left."""
+        execute = self.connection.execute
+        room = ERASED_AT_ONCE
+        for (key,) in execute("SELECT session FROM erasing ORDER BY session LIMIT ?", (ERASED_AT_ONCE,)).fetchall():
+            if room <= 0:
+                return True
+            lines = self._lines(key)
+            room -= max(len(lines), 1)
+            for position, line in lines:
+                left = _erased(position, line)
+                if left != line:
+                    execute("UPDATE records SET record = ? WHERE position = ?", (left, position))
+            for sink, position, gone in execute(_PUT_ASIDE_OF, (key,)).fetchall():
+                if gone is None:
+                    self._take_out_chosen(sink, None, position, "erased")
+            execute("DELETE FROM erasing WHERE session = ?", (key,))
+        return execute("SELECT 1 FROM erasing LIMIT 1").fetchone() is not None
 
     def prune(self, before: datetime, after: int, limit: int) -> tuple[int, int | None]:
         """Remove ended sessions, of ``limit`` that come after a number. Returns how many, and where to go on."""
@@ -386,8 +451,7 @@ class Writer:
                 "SELECT ifnull(max(position), 0), record FROM records WHERE session = ?",
                 (key,),
             ).fetchone()
-            aside = "SELECT 1 FROM quarantine NATURAL JOIN records WHERE session = ? LIMIT 1"
-            if not 0 < last <= settled or last == newest or execute(aside, (key,)).fetchone():
+            if not 0 < last <= settled or last == newest or execute(_PUT_ASIDE_OF, (key,)).fetchone():
                 continue
             try:
                 old = decode(line).time < before
@@ -396,6 +460,7 @@ class Writer:
             if old:
                 execute("DELETE FROM records WHERE session = ?", (key,))
                 execute("DELETE FROM sessions WHERE id = ?", (key,))
+                execute("DELETE FROM erasing WHERE session = ?", (key,))  # or it would erase who gets that number
                 self._places.pop(name, None)
                 removed += 1
         return removed, found[-1][0] if len(found) == limit else None
@@ -456,50 +521,45 @@ class Writer:
 
     def register(self, sink: str) -> None:
         """Know a sink from now on."""
-        self.connection.execute("INSERT OR IGNORE INTO sinks VALUES (?, 0, '{}')", (sink,))
+        self.connection.execute("INSERT OR IGNORE INTO sinks VALUES (?, 0, '{}', 0, 0)", (sink,))
 
     def commit(
         self, sink: str, after: int, position: int, dropped: Mapping[str, int], quarantined: Sequence[Quarantined]
     ) -> None:
         """Move a sink's position: see :meth:`Store.commit`."""
         execute = self.connection.execute
-        stands_at, counts = self._sink(sink)
-        if stands_at != after:
-            if stands_at == position:
+        books = self._books(sink)
+        if books.position != after:
+            if books.position == position:
                 return
-            raise PositionConflict(sink, expected=after, found=stands_at)
-        passed = execute(
-            "SELECT gone, count(*) FROM quarantine WHERE sink = ? AND position <= ? AND gone IS NOT NULL GROUP BY gone",
-            (sink, position),
-        ).fetchall()
-        for reason, number in (*dropped.items(), *passed):
-            counts[reason] = counts.get(reason, 0) + number
-        if passed:
-            execute("DELETE FROM quarantine WHERE sink = ? AND position <= ? AND gone IS NOT NULL", (sink, position))
-        self._set_sink(sink, position, counts)
+            raise PositionConflict(sink, expected=after, found=books.position)
         if quarantined:
             self._flush()
         for entry in quarantined:
-            execute(
+            added = execute(
                 "INSERT OR IGNORE INTO quarantine VALUES (?, ?, ?, ?, ?, ?, NULL)",
                 (sink, entry.position, entry.reason, entry.status, entry.at.isoformat(), entry.requested),
-            )
-            erased = "SELECT 1 FROM records JOIN sessions ON id = session WHERE position = ? AND client_id IS NULL"
-            if execute(erased, (entry.position,)).fetchone():  # while it was on its way
-                self._drop(sink, entry.position, "erased")
+            ).rowcount
+            if added:
+                books.aside += 1
+                books.ahead += entry.position > after
+                if execute(_IS_ERASED, (entry.position,)).fetchone():  # while it was on its way
+                    self._take_out(books, *_chosen(sink, None, entry.position), "erased")
+        # After what is put aside: a record that is taken out already stays so.
+        passed = execute(_PASSED, (sink, after, position)).fetchall()
+        for reason, number in (*dropped.items(), *passed):
+            if reason is None:
+                books.ahead -= number
+            elif reason != DELIVERED:
+                books.count(reason, number)
+        if any(reason is not None for reason, _ in passed):
+            execute(_FORGET_PASSED, (sink, position))
+        books.position = position
+        self._keep(sink, books)
 
     def request_resend(self, sink: str, session_id: str | None, position: int | None) -> int:
         """Mark what was put aside: see :meth:`Store.request_resend`."""
-        where, values = "sink = ? AND gone IS NULL", [cast("Any", sink)]
-        if position is not None:
-            where += " AND position = ?"
-            values.append(position)
-        if session_id is not None:
-            where += (
-                " AND position IN (SELECT position FROM records"
-                " WHERE session = (SELECT id FROM sessions WHERE session_id = ?))"
-            )
-            values.append(session_id)
+        where, values = _chosen(sink, session_id, position)
         return self.connection.execute(f"UPDATE quarantine SET requested = 1 WHERE {where}", values).rowcount  # noqa: S608
 
     def put_back(self, sink: str, entry: Quarantined) -> bool:
@@ -511,40 +571,74 @@ class Writer:
         )
         return done.rowcount > 0
 
-    def resolve(self, sink: str, position: int, delivered: bool) -> bool:
+    def resolve(self, sink: str, position: int) -> bool:
         """Take a record out of quarantine: see :meth:`Store.resolve`."""
-        there = self.connection.execute(
-            "SELECT 1 FROM quarantine WHERE sink = ? AND position = ? AND gone IS NULL", (sink, position)
-        ).fetchone()
-        if there:
-            self._drop(sink, position, None if delivered else "operator")
-        return there is not None
+        return self._take_out_chosen(sink, None, position, DELIVERED) > 0
 
-    def _drop(self, sink: str, position: int, reason: str | None) -> None:
-        """Take a record out of quarantine, and count it as dropped unless it was delivered.
+    def drop(self, sink: str, session_id: str | None, position: int | None) -> int:
+        """Drop what was put aside: see :meth:`Store.drop`."""
+        return self._take_out_chosen(sink, session_id, position, "operator")
 
-        Beyond the sink's position it cannot be counted yet.
+    def _take_out_chosen(self, sink: str, session_id: str | None, position: int | None, why: str) -> int:
+        books = self._books(sink)
+        where, values = _chosen(sink, session_id, position)
+        taken = self._take_out(books, where, values, why)
+        if taken:
+            self._keep(sink, books)
+        return taken
+
+    def _take_out(self, books: "_Books", where: str, values: Sequence[object], why: str) -> int:
+        """Take records out of quarantine. ``why``: ``delivered``, or the reason for which they are dropped.
+
+        Beyond the sink's position they stay known, and cannot be counted yet. Returns how many there were.
         """
-        stands_at, counts = self._sink(sink)
-        at = (sink, position)
-        if reason is not None and position > stands_at:
-            self.connection.execute("UPDATE quarantine SET gone = ? WHERE sink = ? AND position = ?", (reason, *at))
-            return
-        self.connection.execute("DELETE FROM quarantine WHERE sink = ? AND position = ?", at)
-        if reason is not None:
-            counts[reason] = counts.get(reason, 0) + 1
-            self._set_sink(sink, stands_at, counts)
+        execute = self.connection.execute
+        # The + keeps SQLite from looking at all that is on one side of the position, instead of at the chosen ones.
+        ahead = execute(
+            f"UPDATE quarantine SET gone = ? WHERE {where} AND +position > ?",  # noqa: S608
+            (why, *values, books.position),
+        ).rowcount
+        there = execute(f"DELETE FROM quarantine WHERE {where} AND +position <= ?", (*values, books.position)).rowcount  # noqa: S608
+        books.aside -= ahead + there
+        books.ahead -= ahead
+        if there and why != DELIVERED:
+            books.count(why, there)
+        return ahead + there
 
-    def _sink(self, sink: str) -> tuple[int, dict[str, int]]:
-        row = self.connection.execute("SELECT position, dropped FROM sinks WHERE name = ?", (sink,)).fetchone()
-        return (0, {}) if row is None else (row[0], _read_counts(row[1]))
+    def _books(self, sink: str) -> "_Books":
+        row = self.connection.execute(
+            "SELECT position, dropped, aside, ahead FROM sinks WHERE name = ?", (sink,)
+        ).fetchone()
+        return _Books(0, {}, 0, 0) if row is None else _Books(row[0], _read_counts(row[1]), *row[2:])
 
-    def _set_sink(self, sink: str, position: int, dropped: Mapping[str, int]) -> None:
+    def _keep(self, sink: str, books: "_Books") -> None:
         self.connection.execute(
-            "INSERT INTO sinks VALUES (?, ?, ?)"
-            " ON CONFLICT (name) DO UPDATE SET position = excluded.position, dropped = excluded.dropped",
-            (sink, position, _write_counts(dropped).decode()),
+            "INSERT OR REPLACE INTO sinks VALUES (?, ?, ?, ?, ?)",
+            (sink, books.position, _write_counts(books.dropped).decode(), books.aside, books.ahead),
         )
+
+
+def _chosen(sink: str, session_id: str | None, position: int | None) -> tuple[str, Sequence[object]]:
+    """A condition for what an operator means of a sink's quarantine, and its values."""
+    where, values = "sink = ? AND gone IS NULL", [cast("object", sink)]
+    if position is not None:
+        where += " AND position = ?"
+        values.append(position)
+    if session_id is not None:
+        where += (
+            " AND position IN (SELECT position FROM records"
+            " WHERE session = (SELECT id FROM sessions WHERE session_id = ?))"
+        )
+        values.append(storable(session_id))
+    return where, values
+
+
+def _erased(position: int, line: object) -> bytes:
+    """What stays of a record. Nothing of one that cannot be read: who knows what it says."""
+    try:
+        return encode(erasure.erased(record_at(position, line)))
+    except CorruptRecord:
+        return b""
 
 
 def _ends(records: Sequence[Record]) -> bool:
@@ -554,6 +648,14 @@ def _ends(records: Sequence[Record]) -> bool:
 def _identity_of(file: File) -> tuple[int, int]:
     found = os.stat(file.path)  # noqa: PTH116 (for every transaction: a third of the time of the other way)
     return found.st_dev, found.st_ino
+
+
+def _another(error: E) -> E:
+    """The same error once more: each who waits raises one of their own. Not by its arguments: some take names only."""
+    another = error.__class__.__new__(error.__class__, *error.args)
+    another.__dict__.update(error.__dict__)
+    another.__cause__ = error.__cause__
+    return another
 
 
 def _caused(error: Exception, cause: Exception) -> Exception:

@@ -70,7 +70,8 @@ async def _is_empty_at_first(store: Store) -> None:
     kept(await store.state("new") == SinkState(), "a sink that was never seen stands at the beginning")
     kept(list(await store.quarantined("new")) == [], "nothing is in quarantine for a sink that was never seen")
     kept(list(await store.idle(AT, 10)) == [], "no session is idle in an empty store")
-    kept(await store.resolve("new", 1, delivered=True) is False, "resolve is False for what is not in quarantine")
+    kept(await store.resolve("new", 1) is False, "resolve is False for what is not in quarantine")
+    kept(await store.drop("new") == 0, "nothing is dropped where nothing is in quarantine")
     kept(await store.request_resend("new") == 0, "nothing is sent again where nothing is in quarantine")
     kept(store.durability in get_args(Durability), "durability is memory, os or disk")
     kept(store.health().ok, "a store that works is healthy")
@@ -250,6 +251,10 @@ async def _lists_idle_sessions(store: Store) -> None:
         await _append(store, *batches[session_id][1:])
     kept(list(await store.idle(late, 10)) == ["early", "again"], _IDLE)
     kept(list(await store.idle(late, 1)) == ["early"], "idle returns no more than its limit")
+    kept(list(await store.idle(late, 1, "early")) == ["again"], "idle goes on after a session")
+    kept(list(await store.idle(late, 10, "again")) == [], "idle goes on after a session")
+    kept(list(await store.idle(late, 10, "ended")) == ["again"], "idle goes on after a session, idle or not")
+    kept(list(await store.idle(late, 10, "nobody")) == ["early", "again"], "idle begins anew after an unknown session")
     kept(list(await store.idle(late + timedelta(seconds=1), 10)) == ["early", "again", "late"], _IDLE)
     kept(list(await store.idle(AT + timedelta(seconds=1), 10)) == [], "a record from that very time is not from before")
 
@@ -369,24 +374,33 @@ async def _resolves(store: Store) -> None:
     entries = [_entry(position, record) for position, record in enumerate(a, 1)]
     await store.commit(SINK, after=0, position=3, quarantined=[*entries[:2], *entries[3:]])
     await _stands(store, SinkState(position=3, quarantined=5, quarantined_ahead=3), delivered=1)
-    kept(await store.resolve(SINK, 1, delivered=True) is True, "resolve returns whether it was there")
+    kept(await store.resolve(SINK, 1) is True, "resolve returns whether it was there")
     await _stands(store, SinkState(position=3, quarantined=4, quarantined_ahead=3), delivered=2)
-    kept(await store.resolve(SINK, 2, delivered=False) is True, "resolve returns whether it was there")
+    kept(await store.drop(SINK, position=2) == 1, "drop returns how many it dropped")
     dropped = SinkState(position=3, quarantined=3, quarantined_ahead=3, dropped={"operator": 1})
     await _stands(store, dropped, delivered=2, promise="what an operator drops is counted as operator")
     for position in (1, 2, 3, 99):
-        kept(await store.resolve(SINK, position, delivered=False) is False, "resolve returns whether it was there")
+        kept(await store.resolve(SINK, position) is False, "resolve returns whether it was there")
+        kept(await store.drop(SINK, position=position) == 0, "drop returns how many it dropped")
         await _stands(store, dropped, delivered=2, promise="to resolve what is not in quarantine changes nothing")
-    await store.resolve(SINK, 4, delivered=True)
-    await store.resolve(SINK, 5, delivered=False)
-    await _stands(
-        store,
-        SinkState(
-            position=3, quarantined=1, quarantined_ahead=1, dropped={"operator": 1}, dropped_ahead={5: "operator"}
-        ),
-        delivered=2,
-        promise="what is dropped beyond the position is named, and not counted before the position has passed it",
-    )
+    await store.resolve(SINK, 4)
+    await store.drop(SINK, position=5)
+    for _ in range(2):
+        await _stands(
+            store,
+            SinkState(
+                position=3,
+                quarantined=1,
+                quarantined_ahead=1,
+                dropped={"operator": 1},
+                resolved_ahead={4: "delivered", 5: "operator"},
+            ),
+            delivered=2,
+            promise="what is resolved beyond the position is named, and not counted before the position has passed it",
+        )
+        kept(list(await store.quarantined(SINK)) == entries[5:], "what is resolved is not in quarantine any more")
+        # It was on its way, as when who delivered was cut off and repeats what it was to commit.
+        await store.commit(SINK, after=3, position=3, quarantined=entries[3:])
     await store.commit(SINK, after=3, position=6)
     await _stands(
         store,
@@ -395,6 +409,42 @@ async def _resolves(store: Store) -> None:
         promise="what was resolved beyond the position is counted when the position has passed it",
     )
     kept(list(await store.quarantined(SINK)) == entries[5:], "what is resolved is not in quarantine any more")
+
+
+async def _drops(store: Store) -> None:
+    """an operator can drop all that was put aside for a sink, a session, or one record"""
+    a, b, c = (records_of(session_id, 2) for session_id in "abc")
+    for records in (a, b, c):
+        await _append(store, *records)
+    entries = [_entry(position, record) for position, record in enumerate([*a, *b, *c], 1)]
+    for sink in (SINK, "other"):
+        await store.commit(sink, after=0, position=3, quarantined=entries)
+    kept(await store.drop(SINK, session_id="nobody") == 0, "drop returns how many it dropped")
+    kept(await store.drop(SINK, session_id="a", position=3) == 0, "session and position go together")
+    kept(await store.drop(SINK, session_id="b") == 2, "what was put aside of a session can be dropped")
+    kept(
+        list(await store.quarantined(SINK)) == [*entries[:2], *entries[4:]],
+        "to drop what was put aside of a session leaves the rest",
+    )
+    await _stands(
+        store,
+        SinkState(
+            position=3, quarantined=4, quarantined_ahead=2, dropped={"operator": 1}, resolved_ahead={4: "operator"}
+        ),
+        delivered=0,
+        promise="what an operator drops is counted as operator",
+    )
+    kept(await store.drop(SINK, session_id="a", position=2) == 1, "session and position go together")
+    kept(await store.drop(SINK) == 3, "all that was put aside can be dropped")
+    kept(not await store.quarantined(SINK), "what is dropped is not in quarantine any more")
+    await store.commit(SINK, after=3, position=6)
+    await _stands(
+        store,
+        SinkState(position=6, dropped={"operator": 6}),
+        delivered=0,
+        promise="what is dropped beyond the position is counted when the position has passed it",
+    )
+    kept(list(await store.quarantined("other")) == entries, "to drop for one sink changes nothing for another")
 
 
 async def _has_one_deliver(store: Store) -> None:
@@ -541,10 +591,10 @@ async def _can_be_cut_off_resolving(store: Store) -> None:
         await store.request_resend(sink)
         was_cut |= await _cut(store.put_back(sink, entries[0]), k)
         await store.put_back(sink, entries[0])
-        was_cut |= await _cut(store.resolve(sink, 1, delivered=False), k)
-        await store.resolve(sink, 1, delivered=False)
-        was_cut |= await _cut(store.resolve(sink, 2, delivered=True), k)
-        await store.resolve(sink, 2, delivered=True)
+        was_cut |= await _cut(store.resolve(sink, 2), k)
+        await store.resolve(sink, 2)
+        was_cut |= await _cut(store.drop(sink), k)
+        await store.drop(sink)
         kept(
             await store.state(sink) == SinkState(position=2, dropped={"operator": 1}),
             "what was resolved, cancelled and resolved again is counted once",
@@ -643,7 +693,8 @@ async def _notices_a_fork(store: Store) -> None:
         lambda: store.commit(SINK, after=0, position=1),
         lambda: store.claim(SINK),
         lambda: store.quarantined(SINK),
-        lambda: store.resolve(SINK, 1, delivered=True),
+        lambda: store.resolve(SINK, 1),
+        lambda: store.drop(SINK),
         lambda: store.erase(session_id="a"),
     ]
     kept(_all_are_forked(calls), "after a fork, the child gets Forked from every call")
@@ -678,8 +729,10 @@ def _keeps_all(reopen: Callable[[], Store]) -> Callable[[Store], Awaitable[None]
         await store.commit(SINK, after=0, position=4, dropped={"x": 1}, quarantined=[_entry(2, a[1]), _entry(6, b[1])])
         await store.commit("other", after=0, position=2, quarantined=[_entry(1, a[0]), _entry(4, a[3])])
         await store.request_resend(SINK, position=6)
-        await store.resolve("other", 1, delivered=False)
-        await store.resolve("other", 4, delivered=False)
+        await store.drop("other", position=1)
+        await store.drop("other", position=4)
+        await store.commit("other", after=2, position=2, quarantined=[_entry(5, b[0])])
+        await store.resolve("other", 5)
         await store.erase(session_id="gone")
         before = await _everything(store)
         await store.claim(SINK)
@@ -713,6 +766,7 @@ def _keeps_all(reopen: Callable[[], Store]) -> Callable[[Store], Awaitable[None]
             kept(ack.position > 8, "a position is never used again, nor after opening again")
             await again.commit("other", after=2, position=5)
             state = await again.state("other")
+            kept(not state.resolved_ahead, "what was resolved is named until the position has passed it")
             kept(state.dropped == {"operator": 2}, "what was resolved beyond the position is known after opening again")
         finally:
             with anyio.move_on_after(LONG_S, shield=True):
@@ -787,7 +841,8 @@ async def _stands(
     promise: str = "a sink's state says what was settled, put aside and dropped",
 ) -> None:
     state = await store.state(SINK)
-    kept(replace(state, dropped=dict(state.dropped)) == expected, promise)
+    seen = replace(state, dropped=dict(state.dropped), resolved_ahead=dict(state.resolved_ahead))
+    kept(seen == expected, promise)
     kept(state.delivered == delivered, "everything up to the position is delivered, quarantined or dropped")
 
 
@@ -807,6 +862,7 @@ _CHECKS: tuple[Callable[[Store], Awaitable[None]], ...] = (
     _keeps_quarantine,
     _sends_again,
     _resolves,
+    _drops,
     _has_one_deliver,
     _erases_a_session,
     _erases_a_client,
