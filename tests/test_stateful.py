@@ -23,7 +23,7 @@ import anyio.lowlevel
 import msgspec
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
-from hypothesis import HealthCheck, seed, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -50,7 +50,7 @@ from caseassist.core.identity import event_id
 from caseassist.core.machine import ENDS
 from caseassist.core.records import Record
 from caseassist.core.session import IDLE_S, Session
-from caseassist.delivery import courier
+from caseassist.delivery import courier, turn
 from caseassist.delivery.reports import Progress
 from caseassist.sinks.base import OnRefused, Sink
 from caseassist.stores.base import Ack, Quarantined, Stored
@@ -172,6 +172,8 @@ class Mortal(SQLiteStore):
     ``busy``: how many calls are under way. Threads are at work for them, so nobody else needs to have anything to do.
     """
 
+    linger_s = 0.0  # what follows from an act is to follow at once
+
     def __init__(self, path: Path) -> None:
         super().__init__(path, durability="os")
         self.dead = False
@@ -198,8 +200,11 @@ class Mortal(SQLiteStore):
     async def put_back(self, sink: str, entry: Quarantined) -> bool:
         return await self._write_alive(lambda: SQLiteStore.put_back(self, sink, entry))
 
-    async def resolve(self, sink: str, position: int, *, delivered: bool) -> bool:
-        return await self._write_alive(lambda: SQLiteStore.resolve(self, sink, position, delivered=delivered))
+    async def resolve(self, sink: str, position: int) -> bool:
+        return await self._write_alive(lambda: SQLiteStore.resolve(self, sink, position))
+
+    async def drop(self, sink: str, *, session_id: str | None = None, position: int | None = None) -> int:
+        return await self._write_alive(lambda: SQLiteStore.drop(self, sink, session_id=session_id, position=position))
 
     async def claim(self, sink: str) -> bool:
         return await self._write_alive(lambda: SQLiteStore.claim(self, sink))
@@ -777,6 +782,7 @@ class Machine(RuleBasedStateMachine):
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(courier, "POLL_S", POLL_S)
+    monkeypatch.setattr(turn, "POLL_S", POLL_S)
 
 
 @pytest.mark.parametrize("on_refused", ["continue", "hold"])
@@ -792,5 +798,6 @@ def test_nothing_is_lost_whatever_happens(anyio_backend: str, kind: str, at_once
         database=None,
         print_blob=True,
         suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],  # to shrink an example would take minutes: its steps use real files and threads
     )
     run_state_machine_as_test(own, settings=how)

@@ -12,6 +12,13 @@ from caseassist.core.records import Record
 from caseassist.delivery.queue import Outcome, Queue
 from caseassist.stores.base import Stored
 
+DELIVERED: list[Outcome] = ["delivered"] * 1000
+
+
+def settle(queue: Queue, batch: list[Stored], *outcomes: Outcome) -> None:
+    """The first ones have these outcomes, the others wait again."""
+    queue.settle(batch, [*outcomes, *[None] * (len(batch) - len(outcomes))])
+
 
 @given(
     st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 4)), max_size=12),
@@ -60,13 +67,13 @@ def test_a_queue_hands_everything_out_once_in_order_and_knows_how_far_it_is_sett
             batch = out.pop(0)
             settled += batch[:amount]
             done = min(amount, len(batch))
-            queue.settle(batch, ["delivered"] * done + [None] * (len(batch) - done))
+            settle(queue, batch, *DELIVERED[:done])
         check()
     while waiting:
         queue.put([waiting.popleft()])
         while batch := queue.take():
             settled += batch
-            queue.settle(batch, ["delivered"] * len(batch))
+            settle(queue, batch, *DELIVERED[: len(batch)])
     assert sorted(settled, key=lambda item: item[0]) == everything
     for name in "abc":
         own = [record.seq for _, record in settled if record.session_id == name]
@@ -90,14 +97,9 @@ B = records_of("b", 4)
 MIXED = [(1, A[0]), (2, B[0]), (3, A[1]), (4, B[1]), (5, A[2]), (6, B[2])]
 
 
-def settle(queue: Queue, batch: list[Stored], *outcomes: Outcome) -> None:
-    """The first ones have these outcomes, the others wait again."""
-    queue.settle(batch, [*outcomes, *[None] * (len(batch) - len(outcomes))])
-
-
 def settle_all(queue: Queue) -> None:
     while batch := queue.take():
-        queue.settle(batch, ["delivered"] * len(batch))
+        settle(queue, batch, *DELIVERED[: len(batch)])
 
 
 @pytest.mark.parametrize("by_session", [False, True])
@@ -171,7 +173,7 @@ def test_what_cannot_be_read_is_passed() -> None:
 def test_what_is_settled_ahead_passes_when_what_is_before_it_is_settled() -> None:
     queue = queue_of(*MIXED)
     a, b = queue.take(), queue.take()
-    settle(queue, b, *["delivered"] * 3)
+    settle(queue, b, *DELIVERED[:3])
     assert (queue.position, queue.settled, queue.passed) == (0, Counter(delivered=3), Counter())
     settle(queue, a, "delivered")
     assert (queue.position, queue.passed) == (2, Counter(delivered=2))
@@ -202,5 +204,5 @@ def test_what_was_put_aside_before_is_not_handed_out_and_a_gap_there_is_not_coun
     assert queue.settled == Counter(quarantined=1, removed=1)  # of 7 and 8, which are missing, one is put aside
     while batch := queue.take():
         assert 2 not in places(batch)
-        queue.settle(batch, ["delivered"] * len(batch))
+        settle(queue, batch, *DELIVERED[: len(batch)])
     assert (queue.position, queue.passed) == (9, Counter(delivered=6, quarantined=1, removed=1))

@@ -240,7 +240,7 @@ def durable_store(url: str, *, new: bool = False) -> SQLiteStore:
         raise Unreadable(f"{path} is a directory; a store is a file")
     if not new and not Path(path).is_file():
         raise Unreadable(f"there is no store {path}")
-    return SQLiteStore(path, durability="os" if query.endswith("os") else "disk")
+    return SQLiteStore(path, durability="os" if query.endswith("os") else "disk", create=new)
 
 
 def run(function: Callable[..., Any], *args: Any, left: Callable[[], str] = lambda: "") -> Any:

@@ -350,8 +350,7 @@ class Turn:
         return failure
 
     def _settle(self, batch: Sequence[Stored], delivered: int, refusal: SinkRefused | None) -> None:
-        outcomes: list[Outcome | None] = [None] * len(batch)
-        outcomes[:delivered] = ["delivered"] * delivered
+        outcomes: list[Outcome | None] = ["delivered" if place < delivered else None for place in range(len(batch))]
         if refusal is None:
             self._queue.settle(batch, outcomes)
             return

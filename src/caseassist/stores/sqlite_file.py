@@ -96,7 +96,7 @@ MIGRATIONS: Sequence[Sequence[str]] = (
 """What makes a file of each version out of one of the version before, one statement at a time. A file's version is how
 many of these it has seen."""
 
-RECENT_BYTES = 4 * 1024 * 1024
+RECENT_BYTES = 1024 * 1024
 
 OPENING_S = 10.0
 """How long opening waits for other processes that open, create or upgrade the same file."""
