@@ -105,6 +105,8 @@ class Turn:
         """None while workers may call the sink; set when they may again."""
         self._asked_s = 0.0
         """For how long the sink wants to be left alone."""
+        self._asked_at = -math.inf
+        """When the store was asked for more, on the event loop's clock."""
         self._stale_to = 0
         """What was read up to here has waited through an outage: its people may have been erased since."""
         self._more = Bell()
@@ -208,6 +210,7 @@ class Turn:
             if not room:
                 await self._room.wait()
                 continue
+            self._asked_at = anyio.current_time()
             try:
                 stored = await self.store.read(queue.read, room)
                 held = await self._still_held(stored)
@@ -268,9 +271,10 @@ class Turn:
         return held
 
     async def _linger_for_store(self) -> None:
-        """Wait a moment before asking the store again, unless somebody is in a hurry."""
-        if self.store.linger_s:
-            with anyio.move_on_after(self.store.linger_s):
+        """If the store was asked a moment ago, wait before asking it again, unless somebody is in a hurry."""
+        next_at = self._asked_at + self.store.linger_s
+        if next_at > anyio.current_time():
+            with anyio.CancelScope(deadline=next_at):
                 await self._hurry.wait()
 
     async def _work(self) -> None:
@@ -429,8 +433,6 @@ class Turn:
         failures = 0
         while True:
             await self._keep.wait()
-            if not self._aside:
-                await self._linger_for_store()
             while not await self._commit():
                 failures += 1
                 await self._pacing.sleep(retry_delay_s(failures, None, rng=self._pacing.rng))

@@ -121,8 +121,8 @@ class Store(Protocol):
     """Whether other processes may append to the same data and deliver from it."""
 
     linger_s: float = 0.0
-    """Seconds that a courier waits before it reads or commits again, so that more goes with it: where each takes a hop
-    to a thread or a server."""
+    """Seconds between one read of a courier and the next, so that more comes with each: where it takes a hop to a
+    thread or a server."""
 
     @property
     def durability(self) -> Durability:

@@ -29,7 +29,7 @@ from caseassist.stores.base import (
     check_batch,
 )
 from caseassist.stores.lane import BUSY_S, Job, Lane
-from caseassist.stores.sqlite_file import File, Recent
+from caseassist.stores.sqlite_file import RECENT_BYTES, File, Recent
 from caseassist.stores.sqlite_read import Reader, Reading, check
 from caseassist.stores.sqlite_write import Append, Change, Outside, Writer
 
@@ -69,7 +69,7 @@ class _Opened:
     def __init__(self, file: File, max_bytes: int | None) -> None:
         self.file = file
         self.pid = os.getpid()
-        recent = Recent()
+        recent = Recent(RECENT_BYTES)
         self._left = {"writer", "reader"}
         """Who may have the file open."""
         self.writer = Lane(Writer(file, max_bytes, recent), lambda: self._closed("writer"))

@@ -25,6 +25,7 @@ __all__ = [
     "APPLICATION_ID",
     "MIGRATIONS",
     "OPENING_S",
+    "RECENT_BYTES",
     "File",
     "Recent",
     "close",
@@ -96,7 +97,8 @@ MIGRATIONS: Sequence[Sequence[str]] = (
 """What makes a file of each version out of one of the version before, one statement at a time. A file's version is how
 many of these it has seen."""
 
-RECENT_BYTES = 1024 * 1024
+RECENT_BYTES = 4 * 1024 * 1024
+"""How much is kept of what was appended a moment ago: some thousand records, a second of heavy traffic."""
 
 OPENING_S = 10.0
 """How long opening waits for other processes that open, create or upgrade the same file."""
@@ -120,7 +122,7 @@ class Recent:
     The bytes that are stored tell whether a record is still what it was. One thread adds, another one looks.
     """
 
-    def __init__(self, max_bytes: int = RECENT_BYTES) -> None:
+    def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._records: dict[int, tuple[bytes, Record]] = {}
