@@ -377,7 +377,7 @@ async def test_no_statement_that_is_run_often_goes_through_a_whole_table(path: P
     looked_at = 0
     for sql in ran:
         if sql.split()[0] in ("SELECT", "INSERT", "UPDATE", "DELETE"):
-            values = _AnyValue() if ":after" in sql else [1] * (1 if "?1" in sql else sql.count("?"))
+            values = _AnyValue() if ":sink" in sql else [1] * sql.count("?")
             plan = [detail for *_, detail in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
             # There are few sinks, and few sessions at a time that are being erased.
             assert not [step for step in plan if step.startswith("SCAN") and step[5:] not in SHORT], sql
