@@ -222,7 +222,8 @@ class Reader:
         """Return how far a sink has got: see :meth:`Store.state`."""
         row = self.connection.execute(
             "SELECT position, dropped, aside, ahead, (SELECT json_group_object(position, gone)"
-            "  FROM quarantine INDEXED BY gone_ahead WHERE sink = :sink AND gone IS NOT NULL) FROM sinks WHERE name = :sink",
+            "  FROM quarantine INDEXED BY gone_ahead WHERE sink = :sink AND gone IS NOT NULL)"
+            " FROM sinks WHERE name = :sink",
             {"sink": sink},
         ).fetchone()
         if row is None:
