@@ -32,6 +32,7 @@ from caseassist.core.events import (
     TicketCreateStart,
     TicketFieldUpdate,
     TicketNextStage,
+    TurnTaken,
 )
 from caseassist.core.fields import LANGUAGES
 from caseassist.core.records import Record
@@ -161,7 +162,13 @@ def offered_classification() -> st.SearchStrategy[OfferedClassification]:
 
 def offered_document() -> st.SearchStrategy[OfferedDocument]:
     """An item of an offer of documents."""
-    return st.builds(OfferedDocument, suggestion_id=identifier(), suggestion=document())
+    return st.builds(
+        OfferedDocument,
+        suggestion_id=identifier(),
+        suggestion=document(),
+        excerpt=maybe(text()),
+        click_uri=maybe(identifier()),
+    )
 
 
 _CUSTOM_DATA = st.dictionaries(
@@ -213,6 +220,11 @@ def event() -> st.SearchStrategy[AnyEvent]:
         st.builds(SuggestionRate, **reference, rate=st.floats(0, 1), suggestion=rated_document()),
         st.builds(SuggestionClick, **reference, suggestion=rated_document()),
         st.builds(TicketNextStage, stage=maybe(identifier())),
+        st.builds(
+            TurnTaken,
+            message_id=maybe(identifier()),
+            memory=maybe(st.dictionaries(text(10), json_value(), max_size=3)),
+        ),
         st.builds(TicketCreate),
         st.builds(
             TicketCancel,
@@ -283,7 +295,10 @@ def documents_answer(
         {"permanentid": suggestion_ids, "source": text(min_size=1)},
         optional={"uri": text(min_size=1), "urihash": text(32), "filetype": text()},
     )
-    one = st.fixed_dictionaries({"title": text(min_size=1), "clickUri": text(min_size=1), "fields": members})
+    one = st.fixed_dictionaries(
+        {"title": text(min_size=1), "clickUri": text(min_size=1), "fields": members},
+        optional={"excerpt": maybe(text())},
+    )
 
     def permanentid(item: Any) -> str:
         return str(item["fields"]["permanentid"])

@@ -281,6 +281,10 @@ TABLE: list[Bad] = [
     Bad("suggested", "open_document", ("d9",), {"response_id": "suggest-1", "suggestion": DOCUMENT}, rule="CL-022"),
     # the others
     *[Bad("started", "next_stage", (value,), path="$.stage") for value in each(7, "", "a\nb", "x" * 1025, [], True)],
+    *[Bad("started", "take_turn", (value,), path="$.messageId") for value in WRONG_TEXT if value is not None],
+    *[Bad("started", "take_turn", ("m1", value), path="$.memory") for value in each(7, "asking", [], True)],
+    *[Bad("started", "take_turn", ("m1", {"a": value}), path="$.memory.a")
+      for value in each(float("nan"), "\ud800", 2**70, Evil())],
     *bad_identifiers("started", "create", lambda value: (value,), "$.id"),
     *[Bad("started", "quit", (value,), path="$.cause") for value in each(None, "boredom", 7, "User", [], "")],
     *[Bad("started", "log_click", (value,)) for value in each(
@@ -305,7 +309,8 @@ TABLE: list[Bad] = [
         CUSTOM | {"anonymous": True, "userDisplayName": CANARY}, CUSTOM | {"splitTestRunVersion": "b"})],
     # the wrong moment
     *[Bad(state, action, ARGUMENTS[action], error=IllegalTransition)
-      for state, action in (("new", "update_field"), ("new", "create"), ("new", "log_custom"), ("started", "start"),
+      for state, action in (("new", "update_field"), ("new", "create"), ("new", "log_custom"), ("new", "take_turn"),
+                            ("quit", "take_turn"), ("started", "start"),
                             ("started", "open_document"), ("started", "select_classification"),
                             ("filling", "rate_document"), ("filling", "quickview_document"), ("created", "create"),
                             ("created", "update_field"), ("solved", "solve"), ("solved", "start"), ("quit", "quit"),

@@ -18,6 +18,7 @@ from caseassist.core.errors import (
     IllegalTransition,
     InvalidAction,
     NotRunning,
+    RepeatedMessage,
     SequenceConflict,
     SinkUnavailable,
     StoreFull,
@@ -47,6 +48,7 @@ async def whole(assist: CaseAssist) -> Case:
     await case.next_stage("details")
     await case.log_click(CLICK)
     await case.log_custom(CUSTOM)
+    await case.take_turn("m1", {"step": "asking"})
     await case.create("5003")
     return case
 
@@ -62,7 +64,7 @@ async def test_every_action_is_recorded_delivered_and_can_be_resumed() -> None:
         report = await assist.flush(LONG_S)
     assert report.complete
     assert one.records == other.records == list(await assist.store.load("a1"))
-    assert [record.seq for record in one.records] == list(range(12))
+    assert [record.seq for record in one.records] == list(range(13))
     assert {record.time for record in one.records} == {NOON}
     assert Session.fold(one.records) == case.session
 
@@ -365,6 +367,28 @@ async def test_closing_what_was_never_entered_does_nothing() -> None:
     sink = ScriptedSink()
     assert (await CaseAssist(CONTEXT, sinks=[sink]).aclose()).complete
     assert sink.closed == 0
+
+
+async def test_a_message_has_one_turn_however_often_the_session_is_resumed() -> None:
+    sink = MemorySink()
+    async with CaseAssist(CONTEXT, sinks=[sink]) as assist:
+        case = await assist.start(session_id="a1")
+        await case.take_turn("m1", {"step": "asking"})
+        resumed = await assist.resume("a1")
+        assert (resumed.session.message_ids, resumed.session.memory) == (("m1",), {"step": "asking"})
+        for handle in (case, resumed):
+            with pytest.raises(RepeatedMessage):
+                await handle.take_turn("m1", {"step": "another"})
+            assert handle.session.memory == {"step": "asking"}
+        assert len(await assist.load("a1")) == 2
+        await resumed.take_turn("m2")
+        with pytest.raises(SequenceConflict):  # the other handle did not hear of it
+            await case.take_turn("m2")
+        with pytest.raises(RepeatedMessage):
+            await case.take_turn("m2")
+        assert case.session == resumed.session
+        await assist.flush(LONG_S)
+    assert identities(sink.records) == [("a1", 0), ("a1", 1), ("a1", 2)]
 
 
 async def test_a_session_that_is_not_there_cannot_be_resumed() -> None:

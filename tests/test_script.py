@@ -10,7 +10,19 @@ from jsonschema import Draft202012Validator
 from caseassist import CaseAssist, Context, MemorySink, MemoryStore
 from caseassist.core.errors import InvalidAction
 from caseassist.core.machine import TABLE
-from caseassist.script import LINES, Answer, Failure, Player, Refusal, read_line, schema
+from caseassist.core.records import action_name
+from caseassist.script import (
+    LINES,
+    PROTOCOL,
+    Agreement,
+    Answer,
+    Failure,
+    Player,
+    Refusal,
+    answer_schema,
+    read_line,
+    schema,
+)
 
 CLASSIFY = {
     "fields": {"category": {"predictions": [{"id": "c1", "value": "Electrical", "confidence": 0.76}]}},
@@ -41,6 +53,8 @@ SESSION: list[dict[str, Any]] = [
     {"do": "next_stage", "stage": "details"},
     {"do": "log_click", "event": {"actionCause": "open", "searchQueryUid": "q", "sourceName": "KB"}},
     {"do": "log_custom", "event": {"eventType": "chat", "eventValue": "handover"}},
+    {"do": "take_turn", "messageId": "m1", "memory": {"step": "asking"}},
+    {"do": "take_turn"},
     {"do": "create", "id": "5003000000D8cuI"},
 ]
 
@@ -49,7 +63,7 @@ def text(line: dict[str, Any], session: str = "a1") -> bytes:
     return json.dumps({"session": session} | line).encode()
 
 
-async def play(*lines: bytes) -> tuple[list[Answer | Refusal], MemorySink]:
+async def play(*lines: bytes) -> tuple[list[Answer | Agreement | Refusal], MemorySink]:
     sink = MemorySink()
     async with CaseAssist(Context(search_hub="bot", language="en"), sinks=[sink]) as assist:
         player = Player(assist)
@@ -131,6 +145,19 @@ async def test_an_answer_of_the_service_may_have_as_many_members_as_it_likes() -
 
 
 @pytest.mark.anyio
+async def test_a_message_that_repeats_is_refused_and_nothing_is_recorded() -> None:
+    turn = text({"do": "take_turn", "messageId": "m1", "memory": {"step": "asking"}})
+    answers, sink = await play(
+        text({"do": "start"}), turn, text({"do": "take_turn", "messageId": "m1"}), text({"do": "take_turn"}), turn
+    )
+    assert [answer.ok for answer in answers] == [True, True, False, True, False]
+    for refusal in (answers[2], answers[4]):
+        assert isinstance(refusal, Refusal)
+        assert (refusal.error.type, refusal.error.path) == ("RepeatedMessage", "$.messageId")
+    assert [action_name(record.event) for record in sink.records] == ["ticket_create_start", "turn_taken", "turn_taken"]
+
+
+@pytest.mark.anyio
 async def test_a_session_of_the_store_goes_on() -> None:
     store = MemoryStore()
     async with CaseAssist(store=store) as assist:
@@ -138,6 +165,19 @@ async def test_a_session_of_the_store_goes_on() -> None:
         answer = await Player(assist).play(text({"do": "update_field", "fieldName": "subject", "value": "x"}))
     assert isinstance(answer, Answer)
     assert (answer.seq, answer.state) == (1, "filling")
+
+
+@pytest.mark.anyio
+async def test_a_message_that_repeats_is_refused_by_another_player_too() -> None:
+    store = MemoryStore()
+    turn = text({"do": "take_turn", "messageId": "m1"})
+    async with CaseAssist(store=store) as assist:
+        for line in (text({"do": "start"}), turn):
+            assert (await Player(assist).play(line)).ok
+        answer = await Player(assist).play(turn)
+        assert isinstance(answer, Refusal)
+        assert answer.error.type == "RepeatedMessage"
+        assert len(await assist.load("a1")) == 2
 
 
 def test_a_line_is_read_with_its_types() -> None:
@@ -156,6 +196,57 @@ def test_the_schema_refuses_what_is_refused() -> None:
     validator = Draft202012Validator(schema())
     for line in ({"do": "dance"}, {"do": "rate_document", "suggestionId": "d1", "rate": 7}, {"do": "solve", "x": 1}):
         assert not validator.is_valid({"session": "a1"} | line)
+
+
+@pytest.mark.anyio
+async def test_a_version_can_be_asked_for_and_tells_what_can_be_done() -> None:
+    (answer, *_), sink = await play(b'{"protocol": 1}', text({"do": "start"}))
+    assert isinstance(answer, Agreement)
+    assert (answer.protocol, answer.actions) == (PROTOCOL, tuple(LINES))
+    assert answer.caseassist
+    assert len(sink.records) == 1
+
+
+@pytest.mark.anyio
+async def test_what_follows_a_version_that_is_refused_is_refused_until_one_is_accepted() -> None:
+    answers, sink = await play(
+        b'{"protocol": 99}', text({"do": "start"}), b'{"protocol": "1"}', b'{"protocol": 1}', text({"do": "start"})
+    )
+    assert [answer.ok for answer in answers] == [False, False, False, True, True]
+    refusals = [answer for answer in answers if isinstance(answer, Refusal)]
+    assert [refusal.error.type for refusal in refusals] == ["UnsupportedProtocol"] * 2 + ["InvalidAction"]
+    assert [refusal.session for refusal in refusals] == [None, "a1", None]
+    assert [refusal.line for refusal in refusals] == [1, 2, 3]
+    assert len(sink.records) == 1
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("line", [b'{"protocol": 1, "x": 1}', b'{"protocol": 1, "do": "start", "session": "a1"}'])
+async def test_a_version_stands_alone_on_its_line(line: bytes) -> None:
+    (answer,), _ = await play(line)
+    assert isinstance(answer, Refusal)
+    assert answer.error.type == "InvalidAction"
+
+
+def test_the_schema_of_answers_is_one() -> None:
+    Draft202012Validator.check_schema(answer_schema())
+    Draft202012Validator.check_schema(schema())
+    Draft202012Validator(schema()).validate({"protocol": 1})
+    assert "UnknownEvent" not in json.dumps(answer_schema())
+
+
+@pytest.mark.anyio
+async def test_the_schema_takes_every_answer_and_members_that_come_later() -> None:
+    validator = Draft202012Validator(answer_schema())
+    lines = [b'{"protocol": 1}', *map(text, SESSION), text({"do": "solve"}), b"", b'{"protocol": 2}']
+    answers, _ = await play(*lines)
+    assert {type(answer) for answer in answers} == {Answer, Agreement, Refusal}
+    for answer in msgspec.json.decode(msgspec.json.encode(answers)):
+        validator.validate(answer)
+        validator.validate(answer | {"later": 1})
+        assert not validator.is_valid(answer | {"ok": not answer["ok"]})
+        del answer["ok"]
+        assert not validator.is_valid(answer)
 
 
 def test_answers_have_the_documented_members() -> None:

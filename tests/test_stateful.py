@@ -45,7 +45,7 @@ from caseassist.core.errors import (
     SinkUnavailable,
     StoreUnavailable,
 )
-from caseassist.core.events import ClassificationsOffered
+from caseassist.core.events import ClassificationsOffered, TurnTaken
 from caseassist.core.identity import event_id
 from caseassist.core.machine import ENDS
 from caseassist.core.records import Record
@@ -399,6 +399,7 @@ class Machine(RuleBasedStateMachine):
             "update_field": ("subject", f"text {self.texts}"),
             "next_stage": (f"stage {self.texts}",),
             "offer_classifications": ({**OFFER, "responseId": f"r{self.texts}"},),
+            "take_turn": (f"m{self.texts}", {"step": f"step {self.texts}"}),
         }
         session_id, model = handle.session_id, self.model[handle.session_id]
         known = len(model) if handle.unsure else handle.known
@@ -434,7 +435,7 @@ class Machine(RuleBasedStateMachine):
     @rule(
         n=st.integers(0, 1),
         h=st.integers(0, 9),
-        action=st.sampled_from(["update_field"] * 3 + ["next_stage", "offer_classifications", "solve"]),
+        action=st.sampled_from(["update_field"] * 3 + ["next_stage", "offer_classifications", "take_turn", "solve"]),
         times=st.integers(1, 3),
     )
     def act_on_any_handle(self, n: int, h: int, action: str, times: int) -> None:
@@ -722,11 +723,11 @@ class Machine(RuleBasedStateMachine):
         return {identity for session_id in self.model for identity in self.unsent_of(session_id)}
 
     def unsent_of(self, session_id: str) -> set[Identity]:
-        """Offers count as delivered over HTTP, and are never sent."""
+        """Offers and turns count as delivered over HTTP, and are never sent."""
         return {
             (session_id, record.seq)
             for record in self.model[session_id]
-            if self.kind == "http" and isinstance(record.event, ClassificationsOffered)
+            if self.kind == "http" and isinstance(record.event, ClassificationsOffered | TurnTaken)
         }
 
     def check_books(self, books: Progress, stored: int, arrived: int) -> None:

@@ -12,13 +12,15 @@ from caseassist.core.events import ClickEvent, Context, CustomEvent, Ticket
 from caseassist.core.fields import language_from_locale
 from caseassist.core.records import KeptRecord, Record, decode, decode_lines, encode, encode_lines, schema
 from caseassist.delivery.reports import Health, Progress, SinkHealth
+from caseassist.helpdesks.base import TicketCreator
+from caseassist.helpdesks.zendesk import ZendeskTickets
 from caseassist.script import Player
 from caseassist.sinks.base import Sink
 from caseassist.sinks.memory import NullSink
 from caseassist.sinks.redacting import RedactingSink, ticket_members
 from caseassist.sinks.stream import StreamSink
 from caseassist.stores.base import Ack, Quarantined, SinkState, Store, StoreHealth
-from caseassist.testing import FakeClock, check_sink, check_store, cut_off
+from caseassist.testing import FakeClock, check_sink, check_store, check_ticket_creator, cut_off
 from caseassist.transport import HTTPTransport, Transport
 from caseassist.wire.endpoints import Endpoint
 from caseassist.wire.reading import Coercion, Received, read_body, read_request
@@ -41,7 +43,8 @@ MORE: dict[str, tuple[Callable[..., Any], ...]] = {
     "Sinks": (Sink, StreamSink, NullSink, RedactingSink, ticket_members),
     "Stores": (Store, Ack, SinkState, Quarantined, StoreHealth),
     "What delivery tells": (Progress, Health, SinkHealth),
-    "Tests of your own": (check_store, check_sink, FakeClock, cut_off),
+    "Helpdesks": (TicketCreator, ZendeskTickets),
+    "Tests of your own": (check_store, check_sink, check_ticket_creator, FakeClock, cut_off),
     "Sending to Coveo": (Endpoint, WireFormat, Secret, Transport, HTTPTransport),
     "Records and scripts": (
         KeptRecord, encode, encode_lines, decode, decode_lines, schema, Player, diagram.mermaid, diagram.svg,

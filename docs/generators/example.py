@@ -7,7 +7,7 @@ import anyio
 
 from caseassist import CaseAssist, Context, MemorySink, Record
 from caseassist.core.events import Event, RatedDocument, SuggestionClick, SuggestionRate
-from caseassist.script import Answer, Player, Refusal
+from caseassist.script import Agreement, Answer, Player, Refusal
 
 __all__ = ["events", "play", "records"]
 
@@ -19,11 +19,13 @@ MORE = """\
 "74682726-0e20-46eb-85ac-f37259346f57", "sourceName": "Manuals", "documentPosition": 3, "documentTitle": \
 "GC110 manual", "documentUrl": "https://support.example.com/gc110-manual", "customData": {"contentIDKey": \
 "permanentid", "contentIDValue": "d41f0c77aa"}}, "at": "2026-11-20T12:05:30Z"}
+{"session": "c3", "do": "take_turn", "messageId": "msg-7f3a", "memory": {"step": "asking"}, \
+"at": "2026-11-20T12:05:30Z"}
 {"session": "c3", "do": "quit", "cause": "timeout", "at": "2026-11-20T12:35:30Z"}
 """
 
 
-def play(lines: tuple[str, ...]) -> tuple[list[Answer | Refusal], list[Record]]:
+def play(lines: tuple[str, ...]) -> tuple[list[Answer | Agreement | Refusal], list[Record]]:
     """Play lines and return their answers and the records."""
     return anyio.run(partial(_play, lines))
 
@@ -58,7 +60,7 @@ def events() -> dict[type[Event], Event]:
     return found
 
 
-async def _play(lines: tuple[str, ...]) -> tuple[list[Answer | Refusal], list[Record]]:
+async def _play(lines: tuple[str, ...]) -> tuple[list[Answer | Agreement | Refusal], list[Record]]:
     sink = MemorySink()
     async with CaseAssist(Context(search_hub="support-bot", language="en"), sinks=[sink]) as assist:
         player = Player(assist)

@@ -28,7 +28,8 @@ A script is JSON lines: every line is one action. `caseassist play` plays a scri
 answers every line, in order. This is how a program in [any language](../how-to/drive-from-another-language.md) drives
 sessions.
 
-`caseassist schema script` prints the JSON Schema of a line.
+`caseassist schema script` prints the JSON Schema of a line, `caseassist schema answer` that of an answer. [The protocol
+of the pipe](pipe.md) has what a program can rely on, and how it asks for a version.
 
 ## What all lines have in common
 """

@@ -39,6 +39,8 @@ NOTES = """\
 - `next_stage` adds one to the session's `stage`.
 - `log_click` and `log_custom` record any other interaction. A custom event with the type `caseassist` stands for an
   [action of your own](../how-to/extend-the-life-cycle.md).
+- `take_turn` records that a conversation has heard a message, and what it must remember. A message that had its turn in
+  the session is refused: [RepeatedMessage](errors.md#repeatedmessage). The latest 256 messages are known.
 - `quit` has a cause: `user`, `unload` or `timeout`. It is recorded and not sent.
 - There are no timers. `Session.expire(now)` gives the record of a quit with the cause `timeout` when nothing happened
   for 30 minutes; the program that knows the time calls it, or quits the session itself.

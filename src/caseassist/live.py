@@ -175,6 +175,16 @@ class CaseAssist:
 
         Raises InvalidAction, SequenceConflict if there is such a session already, StoreFull, NotRunning.
         """
+        context = self.context_of(client_id, context)
+        session = Session(id=self.new_id() if session_id is None else session_id, life_cycle=self.life_cycle)
+        records = session.start(ticket, context, at=self.clock() if at is None else at)
+        await self.append(records)
+        return Case(self, Session.fold(records, session))
+
+    def context_of(
+        self, client_id: str | UUID | None = None, context: Context | Mapping[str, Any] | None = None
+    ) -> Context:
+        """The context of a new session: see :meth:`start`, which uses it. Raises InvalidAction."""
         members = members_of(self.context)
         if context is not None:
             own = members_of(context, "$.context")
@@ -183,10 +193,7 @@ class CaseAssist:
             members["clientId"] = str(client_id) if isinstance(client_id, UUID) else client_id
         elif "clientId" not in members:
             members["clientId"] = self.new_id()
-        session = Session(id=self.new_id() if session_id is None else session_id, life_cycle=self.life_cycle)
-        records = session.start(ticket, members, at=self.clock() if at is None else at)
-        await self.append(records)
-        return Case(self, Session.fold(records, session))
+        return checked_context(members)
 
     async def resume(self, session_id: str) -> "Case":
         """Return the handle on a session as the store has it.
@@ -584,6 +591,12 @@ class Case:
     async def log_custom(self, event: CustomEvent | Mapping[str, Any], *, at: datetime | None = None) -> Record:
         """See :meth:`Session.log_custom`."""
         return await self._act(lambda session, at: session.log_custom(event, at=at), at)
+
+    async def take_turn(
+        self, message_id: str | None = None, memory: Mapping[str, Any] | None = None, *, at: datetime | None = None
+    ) -> Record:
+        """See :meth:`Session.take_turn`."""
+        return await self._act(lambda session, at: session.take_turn(message_id, memory, at=at), at)
 
     async def create(self, ticket_id: str, *, at: datetime | None = None) -> Record:
         """See :meth:`Session.create`."""

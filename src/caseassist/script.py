@@ -1,11 +1,13 @@
 """Scripts: actions as JSON lines, and their answers, for people and for programs in any language.
 
 One line is one action: ``{"session": "a1", "do": "update_field", "fieldName": "subject", "value": "GC110"}``. The
-argument names are the documents' own. One answer comes for every line, in order.
+argument names are the documents' own. One answer comes for every line, in order. docs/reference/pipe.md has what a
+program at the other end of a pipe can rely on.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from importlib.metadata import version
+from typing import Any, ClassVar, cast
 
 import msgspec
 
@@ -15,7 +17,23 @@ from caseassist.core.events import AnyEvent, Classification, Document
 from caseassist.core.records import Record, Time
 from caseassist.live import Case, CaseAssist
 
-__all__ = ["LINES", "Answer", "Failure", "Line", "Player", "Refusal", "read_line", "schema"]
+__all__ = [
+    "LINES",
+    "PROTOCOL",
+    "Agreement",
+    "Answer",
+    "Demand",
+    "Failure",
+    "Line",
+    "Player",
+    "Refusal",
+    "answer_schema",
+    "read_line",
+    "schema",
+]
+
+PROTOCOL = 1
+"""The version of lines and answers."""
 
 
 class Line(
@@ -94,6 +112,12 @@ class LogCustom(Line, frozen=True, kw_only=True, tag="log_custom"):
     """The body of article 2650; members that the context knows are filled in from it."""
 
 
+class TakeTurn(Line, frozen=True, kw_only=True, tag="take_turn"):
+    message_id: fields.MessageId | None = None
+    """Your platform's id of the message: the same one is refused a second time."""
+    memory: fields.Memory | None = None
+
+
 class Create(Line, frozen=True, kw_only=True, tag="create"):
     rules: ClassVar[str] = "CC"
 
@@ -111,9 +135,16 @@ class Quit(Line, frozen=True, kw_only=True, tag="quit"):
 LINES: dict[str, type[Line]] = {
     str(cls.__struct_config__.tag): cls
     for cls in (Start, UpdateField, OfferClassifications, OfferDocuments, SelectClassification, OpenDocument,
-                QuickviewDocument, RateDocument, NextStage, LogClick, LogCustom, Create, Solve, Quit)
+                QuickviewDocument, RateDocument, NextStage, LogClick, LogCustom, TakeTurn, Create, Solve, Quit)
 }  # fmt: skip
 """The kinds of lines, by what they do."""
+
+
+class Demand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A line that is no action: it asks for a version of the protocol, before all others."""
+
+    protocol: int
+    """The version that whoever writes the lines was made for."""
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -134,6 +165,17 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     seq: int
     state: str
     event: AnyEvent
+
+
+class Agreement(msgspec.Struct, frozen=True, kw_only=True):
+    """The version of the protocol is the one that was asked for."""
+
+    ok: bool = True
+    protocol: int
+    caseassist: str
+    """The version of the package."""
+    actions: tuple[str, ...]
+    """What ``do`` can be."""
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,12 +209,39 @@ def _line(members: dict[str, Any]) -> Line:
 
 def schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of a line."""
-    (_,), definitions = msgspec.json.schema_components([_AnyLine], ref_template="#/$defs/{name}")
+    _, definitions = msgspec.json.schema_components([_AnyLine, Demand], ref_template="#/$defs/{name}")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "oneOf": [{"$ref": f"#/$defs/{cls.__name__}"} for cls in LINES.values()],
+        "oneOf": [{"$ref": f"#/$defs/{name}"} for name in (*(cls.__name__ for cls in LINES.values()), "Demand")],
         "$defs": definitions,
     }
+
+
+def answer_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of an answer: members that it does not name may come with a later release."""
+    kinds = (Answer, Agreement, Refusal)
+    _, definitions = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
+    for cls in kinds:
+        definitions[cls.__name__]["properties"]["ok"] = {"const": cls is not Refusal}
+        definitions[cls.__name__]["required"].insert(0, "ok")
+    event = definitions["Answer"]["properties"]["event"]
+    unknown = definitions.pop("UnknownEvent")  # is read only
+    event["anyOf"].remove({"$ref": "#/$defs/UnknownEvent"})
+    for action in unknown["properties"]["action"]["enum"]:
+        del event["discriminator"]["mapping"][action]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "oneOf": [{"$ref": f"#/$defs/{cls.__name__}"} for cls in kinds],
+        "$defs": _open(definitions),
+    }
+
+
+def _open(part: Any) -> Any:
+    """A schema that takes members which it does not name."""
+    if isinstance(part, dict):
+        members = cast("dict[str, Any]", part)
+        return {name: _open(one) for name, one in members.items() if (name, one) != ("additionalProperties", False)}
+    return part
 
 
 class Player:
@@ -183,14 +252,26 @@ class Player:
         self._cases: dict[str, Case] = {}
         self.lines = 0
         self.refused = 0
+        self._foreign = False
 
-    async def play(self, text: bytes) -> Answer | Refusal:
-        """Play one line and answer it. A line that is refused changes nothing."""
+    async def play(self, text: bytes) -> Answer | Agreement | Refusal:
+        """Play one line and answer it. A line that is refused changes nothing.
+
+        After a version of the protocol was refused, all lines are, for nobody knows what they mean.
+        """
         self.lines += 1
         session = None
         try:
             members = _members(text)
             session = named if isinstance(named := members.get("session"), str) else None
+            if "protocol" in members and "do" not in members:
+                demand = gate.convert(Demand, members)
+                self._foreign = demand.protocol != PROTOCOL
+                if not self._foreign:
+                    return Agreement(protocol=PROTOCOL, caseassist=version("caseassist"), actions=tuple(LINES))
+            if self._foreign:
+                self.refused += 1
+                return Refusal(session=session, line=self.lines, error=_UNSUPPORTED)
             line = _line(members)
             case, record = await self._act(line)
         except CaseAssistError as error:
@@ -239,6 +320,8 @@ class Player:
                 record = await case.log_click(line.event, at=at)
             case LogCustom():
                 record = await case.log_custom(line.event, at=at)
+            case TakeTurn():
+                record = await case.take_turn(line.message_id, line.memory, at=at)
             case Create():
                 record = await case.create(line.id, at=at)
             case Solve():
@@ -260,6 +343,14 @@ class Player:
                 return case, (await self._assist.store.load(line.session))[0]
         case.session.start(line.ticket, at=line.at or self._assist.clock())  # refuses: there is such a session
         raise AssertionError(line)
+
+
+_UNSUPPORTED = Failure(
+    type="UnsupportedProtocol",
+    message=f"the version of the protocol that was asked for is not spoken here; {PROTOCOL} is",
+    path="$.protocol",
+    allowed=(str(PROTOCOL),),
+)
 
 
 def describe(error: CaseAssistError) -> Failure:
@@ -285,6 +376,7 @@ _AnyLine = (
     | NextStage
     | LogClick
     | LogCustom
+    | TakeTurn
     | Create
     | Solve
     | Quit

@@ -20,6 +20,7 @@ from caseassist.core.events import (
     TicketCreateStart,
     TicketFieldUpdate,
     TicketNextStage,
+    TurnTaken,
 )
 from caseassist.core.records import Record
 from caseassist.core.session import Session
@@ -35,6 +36,7 @@ EXPECTED: dict[str, dict[str, str]] = {
         "next_stage": "started",
         "log_click": "started",
         "log_custom": "started",
+        "take_turn": "started",
         "create": "created",
         "solve": "solved",
         "quit": "quit",
@@ -46,6 +48,7 @@ EXPECTED: dict[str, dict[str, str]] = {
         "next_stage": "filling",
         "log_click": "filling",
         "log_custom": "filling",
+        "take_turn": "filling",
         "create": "created",
         "solve": "solved",
         "quit": "quit",
@@ -61,6 +64,7 @@ EXPECTED: dict[str, dict[str, str]] = {
         "next_stage": "suggested",
         "log_click": "suggested",
         "log_custom": "suggested",
+        "take_turn": "suggested",
         "create": "created",
         "solve": "solved",
         "quit": "quit",
@@ -82,6 +86,7 @@ EVENTS: dict[str, tuple[type, str, str | None]] = {
     "next_stage": (TicketNextStage, "ticket_next_stage", "collect"),
     "log_click": (ClickEvent, "click", "click"),
     "log_custom": (CustomEvent, "custom", "custom"),
+    "take_turn": (TurnTaken, "turn_taken", None),
     "create": (TicketCreate, "ticket_create", "collect"),
     "solve": (TicketCancel, "ticket_cancel", "collect"),
     "quit": (TicketCancel, "ticket_cancel", "collect"),
@@ -130,6 +135,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "quickview_document": ("d1",),
     "rate_document": ("d1", 0.75),
     "next_stage": (),
+    "take_turn": ("m1", {"step": "asking"}),
     "log_click": (CLICK,),
     "log_custom": (CUSTOM,),
     "create": ("5003000000D8cuI",),

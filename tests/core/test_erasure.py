@@ -5,7 +5,7 @@ import pytest
 from tests.core.life_cycle import records_of
 
 from caseassist.core.erasure import erased, is_erased
-from caseassist.core.events import Context, CustomEvent, Ticket
+from caseassist.core.events import Context, CustomEvent, Ticket, TurnTaken
 from caseassist.core.records import KeptRecord, Record, decode, encode
 from caseassist.core.session import Session
 
@@ -31,7 +31,7 @@ WHOLE = Context(
 TICKET = Ticket(id=CANARY, subject=CANARY, description=CANARY, category=CANARY, product_id=CANARY, custom={"a": CANARY})
 ACTIONS = (
     "start", "update_field", "offer_classifications", "select_classification", "offer_documents", "open_document",
-    "quickview_document", "rate_document", "next_stage", "log_click", "log_custom", "create",
+    "quickview_document", "rate_document", "next_stage", "log_click", "log_custom", "take_turn", "create",
 )  # fmt: skip
 RECORDS = [msgspec.structs.replace(record, context=WHOLE, ticket=TICKET) for record in records_of(*ACTIONS)]
 
@@ -66,6 +66,15 @@ def test_what_a_custom_event_says_is_gone_unless_it_is_an_action_of_ones_own() -
         event = CustomEvent(event_type=kind, event_value="escalate", custom_data={"a": CANARY}, username=CANARY)
         rest = erased(msgspec.structs.replace(record, event=event))
         assert rest.event == CustomEvent(event_type=kind, event_value=value)
+
+
+def test_of_a_turn_it_stays_only_that_there_was_one() -> None:
+    (record,) = [record for record in RECORDS if isinstance(record.event, TurnTaken)]
+    rest = erased(msgspec.structs.replace(record, event=TurnTaken(message_id=CANARY, memory={"step": CANARY})))
+    assert rest.event == TurnTaken()
+    assert b'"event":{"action":"turn_taken"}' in encode(rest)
+    session = Session.fold(map(erased, RECORDS))
+    assert (session.message_ids, session.memory) == ((), None)
 
 
 @pytest.mark.parametrize(

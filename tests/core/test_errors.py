@@ -15,15 +15,19 @@ from caseassist.core.errors import (
     Forked,
     IllegalTransition,
     InvalidAction,
+    NoSuggestions,
     NotRunning,
     PositionConflict,
+    RepeatedMessage,
     SequenceConflict,
+    ServiceError,
     SessionErased,
     SinkRefused,
     SinkUnavailable,
     StoreError,
     StoreFull,
     StoreUnavailable,
+    TicketNotCreated,
     UnknownSession,
     UnknownSuggestion,
     UnsupportedRecord,
@@ -63,6 +67,7 @@ EXAMPLES: list[tuple[CaseAssistError, type[CaseAssistError], str]] = [
         ),
     ),
     (UnknownSession("a1"), ActionError, "there is no session 'a1' in this store; start it first"),
+    (RepeatedMessage("a1", "m1"), ActionError, "session 'a1' has had its turn on message 'm1': do nothing"),
     (NotRunning(), ActionError, "the CaseAssist is not open: use it inside `async with CaseAssist(...)`"),
     (
         Forked(),
@@ -115,13 +120,17 @@ EXAMPLES: list[tuple[CaseAssistError, type[CaseAssistError], str]] = [
         "HTTP 429; asked to wait 1.5 s",
     ),
     (SinkRefused("HTTP 400", status=400, delivered=1), DeliveryError, "HTTP 400"),
+    (NoSuggestions("no reply in time"), ServiceError, "no reply in time"),
+    (NoSuggestions("HTTP 503", status=503), ServiceError, "HTTP 503"),
+    (TicketNotCreated("HTTP 422", status=422), ServiceError, "HTTP 422"),
+    (TicketNotCreated("no reply in time", maybe_created=True), ServiceError, "no reply in time"),
 ]
 
 BY_CLASS = [pytest.param(*example, id=f"{n}-{type(example[0]).__name__}") for n, example in enumerate(EXAMPLES)]
 
 
 def test_every_error_has_an_example_here() -> None:
-    roots = {CaseAssistError, ActionError, StoreError, DeliveryError}
+    roots = {CaseAssistError, ActionError, StoreError, DeliveryError, ServiceError}
     assert {type(error) for error, _, _ in EXAMPLES} | roots == {getattr(errors, name) for name in errors.__all__}
 
 
@@ -173,4 +182,11 @@ def test_errors_keep_their_data_in_attributes() -> None:
     assert (AppendUnknown("a1", 4).session_id, AppendUnknown("a1", 4).seq) == ("a1", 4)
     assert StoreFull("l").limit == "l"
     assert UnsupportedRecord("w").what == "w"
+    repeated = RepeatedMessage("a1", "m1")
+    assert (repeated.session_id, repeated.message_id, repeated.path) == ("a1", "m1", "$.messageId")
+    none = NoSuggestions("r", status=503)
+    assert (none.reason, none.status, NoSuggestions("r").status) == ("r", 503, None)
+    not_created = TicketNotCreated("r", status=502, maybe_created=True)
+    assert (not_created.reason, not_created.status, not_created.maybe_created) == ("r", 502, True)
+    assert not TicketNotCreated("r").maybe_created
     assert (UnknownSession("a1").session_id, UnknownSession("a1").path) == ("a1", "$.session")

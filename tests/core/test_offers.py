@@ -37,9 +37,9 @@ def classification(item_id: str, value: str = "v", *, field: str = "f", confiden
     )
 
 
-def document(item_id: str, position: int, *, title: str = "t") -> OfferedDocument:
+def document(item_id: str, position: int, *, title: str = "t", **shown: str) -> OfferedDocument:
     suggestion = Document(document_title=title, document_url="u", document_position=position, source_name="s")
-    return OfferedDocument(suggestion_id=item_id, suggestion=suggestion)
+    return OfferedDocument(suggestion_id=item_id, suggestion=suggestion, **shown)
 
 
 def values(response_id: str, *items: OfferedClassification) -> ClassificationsOffered:
@@ -109,6 +109,33 @@ def test_something_is_offered_when_the_same_response_said_so() -> None:
     assert not is_offered(offers, values("r2", classification("a")))
     assert not is_offered(offers, values("r", classification("a", "other")))
     assert not is_offered((), values("r", classification("a")))
+
+
+SHOWN = [{"excerpt": "e"}, {"click_uri": "c"}, {"excerpt": "e", "click_uri": "c"}]
+
+
+@pytest.mark.parametrize("shown", SHOWN)
+@pytest.mark.parametrize("other", [{}, {"excerpt": "another"}, {"click_uri": "another"}])
+def test_what_only_serves_to_show_a_document_makes_no_other_suggestion_of_it(
+    shown: dict[str, str], other: dict[str, str]
+) -> None:
+    one, same = documents("r", document("d", 1, **shown)), documents("r", document("d", 1, **other))
+    assert all_of(one, same) == (one, same)
+    assert all_of(same, one) == (same, one)
+    assert is_offered((one,), same)
+    assert is_offered((same,), one)
+    assert add_offer((), documents("r", *one.documents, *same.documents))
+    assert find_document((one,), "d", None, rule="X") == (document("d", 1, **shown), "r")
+
+
+@pytest.mark.parametrize("shown", SHOWN)
+@pytest.mark.parametrize("other", [document("d", 2), document("d", 1, title="other"), document("e", 1)])
+def test_what_serves_to_show_a_document_hides_no_contradiction(shown: dict[str, str], other: OfferedDocument) -> None:
+    other = msgspec.structs.replace(other, **shown)
+    for offers in ((document("d", 1, **shown), other), (document("d", 1), other), (other, document("d", 1))):
+        with pytest.raises(InvalidAction, match="contradicts"):
+            all_of(*(documents("r", each) for each in offers))
+    assert not is_offered(all_of(documents("r", document("d", 1, **shown))), documents("r", other))
 
 
 def test_the_latest_response_is_found_unless_another_is_named() -> None:

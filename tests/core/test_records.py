@@ -15,7 +15,7 @@ from tests.core.life_cycle import ACTIONS, CLIENT_ID, EVENTS, NOW, act, records_
 
 from caseassist.core import records
 from caseassist.core.errors import CorruptRecord, UnsupportedRecord
-from caseassist.core.events import Context, Ticket, TicketCreateStart, TicketFieldUpdate, UnknownEvent
+from caseassist.core.events import Context, DocumentsOffered, Ticket, TicketCreateStart, TicketFieldUpdate, UnknownEvent
 from caseassist.core.records import (
     VERSION,
     KeptRecord,
@@ -151,6 +151,7 @@ def test_records_of_version_1_are_read_for_ever_and_written_as_they_were() -> No
         "golden-created": "created",
         "golden-solved": "solved",
         "golden-quit": "quit",
+        "golden-turns": "quit",
     }
     tags = {action_name(record.event) for record in log}
     assert tags == {tag for _, tag, _ in EVENTS.values()}
@@ -195,6 +196,7 @@ NESTED = [
     line_of("offer_classifications", "classifications", 0, "classification"),
     line_of("offer_documents", "documents", 0),
     line_of("offer_documents", "documents", 0, "suggestion"),
+    line_of("take_turn"),
 ]
 
 
@@ -213,6 +215,30 @@ def test_what_is_known_of_a_kept_record_is_used() -> None:
     lines = [line_of("open_document", "suggestion")]
     log = [*records_of("start", "offer_classifications", "offer_documents"), *map(decode, lines)]
     assert Session.fold(log) == act(session_in("suggested"), "open_document", "d1")
+
+
+def test_of_a_turn_that_a_newer_version_wrote_message_and_memory_are_known() -> None:
+    record = decode(line_of("take_turn"))
+    assert isinstance(record, KeptRecord)
+    session = Session.fold([*records_of("start", "offer_classifications", "offer_documents"), record])
+    assert (session.message_ids, session.memory) == (("m1",), {"step": "asking"})
+
+
+def test_of_a_document_that_a_newer_version_offered_what_to_show_is_known() -> None:
+    record = decode(line_of("offer_documents", "documents", 0))
+    assert isinstance(record, KeptRecord)
+    assert isinstance(record.event, DocumentsOffered)
+    (document,) = record.event.documents
+    assert (document.excerpt, document.click_uri) == (None, "https://support.example.com/ignition")
+
+
+def test_an_offer_from_before_there_was_something_to_show_reads_as_it_was() -> None:
+    (record,) = [record for record in records_of("start", "offer_documents") if record.seq == 1]
+    line = encode(record).replace(b',"clickUri":"https://support.example.com/ignition"', b"")
+    assert line != encode(record)
+    old = decode(line)
+    assert type(old) is Record
+    assert encode(old) == line
 
 
 @pytest.mark.parametrize("v", [2, 3, 2**31, 10**40])

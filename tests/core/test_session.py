@@ -31,6 +31,7 @@ from caseassist.core.errors import (
     CorruptRecord,
     IllegalTransition,
     InvalidAction,
+    RepeatedMessage,
     UnknownSuggestion,
     UnsupportedRecord,
 )
@@ -56,9 +57,10 @@ from caseassist.core.events import (
     TicketCreateStart,
     TicketFieldUpdate,
     TicketNextStage,
+    TurnTaken,
     UnknownEvent,
 )
-from caseassist.core.records import Record, encode
+from caseassist.core.records import Record, decode, encode
 from caseassist.core.session import IDLE_S, Session, action_of, checked_context, checked_ticket
 
 DOCUMENT = Document(
@@ -263,7 +265,12 @@ def test_offers_are_read_from_answers_of_the_service() -> None:
             ),
         ),
         DocumentsOffered(
-            response_id="suggest-1", documents=(OfferedDocument(suggestion_id="d1", suggestion=DOCUMENT),)
+            response_id="suggest-1",
+            documents=(
+                OfferedDocument(
+                    suggestion_id="d1", suggestion=DOCUMENT, click_uri="https://support.example.com/ignition"
+                ),
+            ),
         ),
     )
 
@@ -474,6 +481,23 @@ def test_a_whole_document_is_offered_first(state: str, action: str, more: tuple[
 
 
 @pytest.mark.parametrize(
+    ("action", "more"), [("open_document", ()), ("quickview_document", ()), ("rate_document", (0.5,))]
+)
+def test_a_whole_document_that_was_offered_with_more_to_show_is_not_offered_again(
+    action: str, more: tuple[float, ...]
+) -> None:
+    documents = [{**DOCUMENTS["documents"][0], "excerpt": "Loose wires."}]
+    session = act(session_in("started"), "offer_documents", {**DOCUMENTS, "documents": documents})
+    (record,) = getattr(session, action)("d1", *more, response_id="suggest-1", suggestion=DOCUMENT, at=NOW)
+    assert type(record.event) is EVENTS[action][0]
+    offer = session.apply(record).offers[-1]
+    assert isinstance(offer, DocumentsOffered)
+    assert (offer.documents[0].excerpt, len(session.apply(record).offers)) == ("Loose wires.", 1)
+    for shown in (b"Loose", b"excerpt", b"support.example.com", b"clickUri"):
+        assert shown not in encode(record)
+
+
+@pytest.mark.parametrize(
     ("action", "more", "rule"),
     [("open_document", (), "CD-013"), ("quickview_document", (), "CQ-013"), ("rate_document", (0.5,), "CA-044")],
 )
@@ -609,6 +633,113 @@ def test_an_anonymous_person_is_not_named_by_an_event_either() -> None:
         session.log_custom(CUSTOM | {"username": "x"}, at=NOW)
     assert caught.value.rule == "CU-011"
     assert act(session, "log_custom", CUSTOM | {"username": "x", "anonymous": False}).next_seq == 2
+
+
+# take_turn
+
+
+def test_a_turn_records_the_message_and_what_to_remember() -> None:
+    session = session_in("started")
+    (record,) = session.take_turn("m1", {"step": "asking", "tries": 2}, at=NOW)
+    assert record.event == TurnTaken(message_id="m1", memory={"step": "asking", "tries": 2})
+    assert (record.ticket, record.context) == (session.ticket, session.context)
+    after = session.apply(record)
+    assert (after.message_ids, after.memory) == (("m1",), {"step": "asking", "tries": 2})
+    assert (session.message_ids, session.memory) == ((), None)
+    assert (after.state, after.stage, after.offers) == (session.state, session.stage, session.offers)
+
+
+def test_a_message_has_one_turn_in_a_session() -> None:
+    session = act(session_in("started"), "take_turn", "m1", {"step": "one"})
+    session = act(act(session, "take_turn", "m2", {"step": "two"}), "update_field", "subject", "x")
+    for message_id in ("m1", "m2"):
+        with pytest.raises(RepeatedMessage) as caught:
+            session.take_turn(message_id, {"step": "three"}, at=NOW)
+        assert (caught.value.session_id, caught.value.message_id) == ("a1", message_id)
+    assert (session.message_ids, session.memory) == (("m1", "m2"), {"step": "two"})
+    other = act(Session(id="b2"), "start", None, CONTEXT)
+    assert act(other, "take_turn", "m1").message_ids == ("m1",)
+
+
+def test_a_message_that_repeats_is_refused_after_the_session_was_folded_anew() -> None:
+    records = records_of("start", "take_turn", "update_field")
+    session = Session.fold(decode(encode(record)) for record in records)
+    with pytest.raises(RepeatedMessage):
+        session.take_turn("m1", at=NOW)
+    assert act(session, "take_turn", "M1").message_ids == ("m1", "M1")
+
+
+def test_after_the_end_a_message_that_repeats_finds_no_session() -> None:
+    session = act(act(session_in("started"), "take_turn", "m1"), "solve")
+    with pytest.raises(IllegalTransition):
+        session.take_turn("m1", at=NOW)
+
+
+def test_a_turn_without_a_message_may_come_any_number_of_times() -> None:
+    session = act(session_in("started"), "take_turn", "m1")
+    for number in range(3):
+        session = act(session, "take_turn", None, {"answers": number})
+    assert (session.message_ids, session.memory, session.next_seq) == (("m1",), {"answers": 2}, 5)
+
+
+def test_the_latest_256_messages_are_known() -> None:
+    session = session_in("started")
+    names = [f"m{number}" for number in range(257)]
+    for name in names[:256]:
+        session = act(session, "take_turn", name)
+    assert session.message_ids == tuple(names[:256])
+    with pytest.raises(RepeatedMessage):
+        session.take_turn("m0", at=NOW)
+    session = act(session, "take_turn")  # no message: none is forgotten
+    session = act(session, "take_turn", names[256])
+    assert session.message_ids == tuple(names[1:])
+    with pytest.raises(RepeatedMessage):
+        session.take_turn("m1", at=NOW)
+    assert act(session, "take_turn", "m0").message_ids == (*names[2:], "m0")
+
+
+@pytest.mark.parametrize(("memory", "left"), [({"b": 2}, {"b": 2}), ({}, {}), (None, None)])
+def test_the_memory_is_that_of_the_latest_turn(memory: Any, left: Any) -> None:
+    session = act(session_in("started"), "take_turn", "m1", {"a": 1})
+    session = act(session, "update_field", "subject", "x")
+    assert session.memory == {"a": 1}
+    assert act(session, "take_turn", None, memory).memory == left
+
+
+def test_a_memory_is_copied() -> None:
+    memory = {"steps": ["one"]}
+    session = act(session_in("started"), "take_turn", "m1", memory)
+    memory["steps"].append("two")
+    assert session.memory == {"steps": ["one"]}
+
+
+@pytest.mark.parametrize("bad", [7, "", "x" * 1025, "a\nb", b"m1", ["m1"], True])
+def test_the_id_of_a_message_is_an_identifier(bad: Any) -> None:
+    with pytest.raises(InvalidAction) as caught:
+        session_in("started").take_turn(bad, at=NOW)
+    assert (caught.value.path, caught.value.rule) == ("$.messageId", None)
+
+
+@pytest.mark.parametrize(
+    ("bad", "path"),
+    [
+        (7, ""),
+        ("asking", ""),
+        ([1], ""),
+        ({1: 2}, ""),
+        ({"a": float("nan")}, ".a"),
+        ({"a": object()}, ".a"),
+        ({"a": ["x" * 200_000, "x" * 62_144]}, ".a[1]"),
+        ({str(number): number for number in range(1025)}, ""),
+    ],
+    ids=["number", "text", "array", "key", "nan", "object", "characters", "members"],
+)
+def test_a_memory_is_an_object_and_keeps_the_limits_of_all_that_is_handed_in(bad: Any, path: str) -> None:
+    session = session_in("started")
+    with pytest.raises(InvalidAction) as caught:
+        session.take_turn("m1", bad, at=NOW)
+    assert caught.value.path == f"$.memory{path}"
+    assert act(session, "take_turn", "m1").next_seq == session.next_seq + 1
 
 
 # create, solve, quit, expire

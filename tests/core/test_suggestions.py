@@ -6,6 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from tests import strategies
@@ -67,9 +68,10 @@ def test_an_answer_of_documents_suggest_is_read_in_its_order() -> None:
                     source_name="s",
                     document_uri_hash=uri_hash,
                 ),
+                click_uri=click_uri,
             )
-            for position, (name, url, uri_hash) in enumerate(
-                [("A", "uri-a", None), ("B", "click-b", "h"), ("C", "click-c", None)], 1
+            for position, (name, url, uri_hash, click_uri) in enumerate(
+                [("A", "uri-a", None, "click-a"), ("B", "click-b", "h", None), ("C", "click-c", None, None)], 1
             )
         ),
     )
@@ -105,7 +107,7 @@ def test_members_that_we_have_no_use_for_are_passed_over_however_many_and_whatev
     # An index has hundreds of fields, and an answer may name them all for each document.
     many = {f"field{i}": [object(), float("nan"), "\ud800", "x" * 10_000] for i in range(500)}
     documents = [
-        {**document, "excerpt": 2**70, "fields": {**document["fields"], **many, 1: 2}}
+        {**document, "score": 2**70, "fields": {**document["fields"], **many, 1: 2}}
         for document in DOCUMENTS["documents"]
     ]
     assert read_documents({**DOCUMENTS, "documents": documents, "more": many}) == read_documents(DOCUMENTS)
@@ -113,6 +115,82 @@ def test_members_that_we_have_no_use_for_are_passed_over_however_many_and_whatev
     assert read_classifications({**CLASSIFICATIONS, "fields": fields, "more": many}) == read_classifications(
         CLASSIFICATIONS
     )
+
+
+def shown(uri: str | None = "uri", **members: Any) -> tuple[str | None, str | None]:
+    """The excerpt and the URL to open that stay of a document."""
+    fields = {"permanentid": "a", "source": "s"} | ({} if uri is None else {"uri": uri})
+    document = {"title": "A", "clickUri": "click", "fields": fields} | members
+    answer = {"responseId": "r", "documents": [document]}
+    (offered,) = read_documents(answer).documents
+    assert read_documents(json.dumps(answer)).documents == (offered,)
+    assert offered.suggestion == Document(
+        document_title="A", document_url=uri or document["clickUri"], document_position=1, source_name="s"
+    )
+    return offered.excerpt, offered.click_uri
+
+
+@pytest.mark.parametrize(
+    ("excerpt", "kept"),
+    [
+        ("Loose wires.", "Loose wires."),
+        ("two\nlines\x00", "two\nlines\x00"),
+        ("", None),
+        (None, None),
+        ("x" * 1024, "x" * 1024),
+        ("x" * 1025, "x" * 1023 + "…"),
+        ("🙂" * 50_000, "🙂" * 1023 + "…"),
+    ],
+    ids=["short", "controls", "empty", "null", "longest", "too long", "far too long"],
+)
+def test_an_excerpt_is_kept_and_cut_where_it_is_too_long(excerpt: str | None, kept: str | None) -> None:
+    assert shown(excerpt=excerpt) == (kept, "click")
+
+
+def test_a_document_may_have_no_excerpt() -> None:
+    assert shown() == (None, "click")
+
+
+@pytest.mark.parametrize(
+    ("click_uri", "kept"),
+    [
+        ("click", "click"),
+        ("uri", None),  # nothing that is not known
+        ("", None),
+        (None, None),
+        ("u" * 2048, "u" * 2048),
+        ("u" * 2049, None),  # a cut URL leads nowhere
+        ("a\nb", None),
+    ],
+)
+def test_a_url_to_open_is_kept_if_it_can_be_one_and_is_not_the_one_that_is_logged(
+    click_uri: str | None, kept: str | None
+) -> None:
+    assert shown(clickUri=click_uri) == (None, kept)
+
+
+@pytest.mark.parametrize("uri", [None, ""])
+def test_a_url_to_open_that_is_logged_for_want_of_another_is_not_kept_twice(uri: str | None) -> None:
+    assert shown(uri) == (None, None)
+
+
+@pytest.mark.parametrize("member", ["excerpt", "clickUri"])
+@pytest.mark.parametrize("bad", [7, ["x"], {}, True])
+def test_an_excerpt_and_a_url_are_text(member: str, bad: Any) -> None:
+    with pytest.raises(InvalidAction) as caught:
+        shown(**{member: bad})
+    assert caught.value.path == f"$.response.documents[0].{member}"
+
+
+@pytest.mark.parametrize(
+    ("member", "value"), [("excerpt", "x" * 1025), ("click_uri", "u" * 2049), ("click_uri", ""), ("click_uri", "a\nb")]
+)
+def test_an_offer_of_ones_own_keeps_the_limits_of_what_is_shown(member: str, value: str) -> None:
+    (offered,) = read_documents(DOCUMENTS).documents
+    offer = DocumentsOffered(response_id="r", documents=(msgspec.structs.replace(offered, **{member: value}),))
+    with pytest.raises(InvalidAction) as caught:
+        read_documents(offer)
+    assert caught.value.path == f"$.response.documents[0].{'excerpt' if member == 'excerpt' else 'clickUri'}"
 
 
 def test_a_field_without_predictions_proposes_nothing() -> None:

@@ -24,6 +24,7 @@ from caseassist.core.events import (
     TicketCreate,
     TicketCreateStart,
     TicketNextStage,
+    TurnTaken,
 )
 from caseassist.core.offers import offered_items
 from caseassist.core.records import Record, decode, encode
@@ -76,7 +77,7 @@ class Walk(RuleBasedStateMachine):
 
     def act(self, action: str, *args: Any, **options: Any) -> None:
         before = self.session
-        written = msgspec.json.encode([before.ticket, before.context, before.offers])
+        written = msgspec.json.encode([before.ticket, before.context, before.offers, before.memory])
         at = NOW + timedelta(seconds=len(self.log) % 7)  # back and forth
         try:
             records = getattr(before, action)(*args, at=at, **options)
@@ -89,7 +90,7 @@ class Walk(RuleBasedStateMachine):
         assert named
         assert not (wrong_moment and action in EXPECTED[before.state])
         assert self.session is before
-        assert msgspec.json.encode([before.ticket, before.context, before.offers]) == written
+        assert msgspec.json.encode([before.ticket, before.context, before.offers, before.memory]) == written
 
     def accept(self, action: str, before: Session, records: tuple[Record, ...]) -> None:
         accepted[action] += 1
@@ -176,6 +177,13 @@ class Walk(RuleBasedStateMachine):
     def log_custom(self, data: Any) -> None:
         self.act("log_custom", CUSTOM | ({} if data is None else {"customData": data}))
 
+    @rule(
+        message=st.none() | st.sampled_from(["m1", "m2", "m3", "m4", ""]) | strategies.identifier(),
+        memory=st.none() | st.dictionaries(strategies.text(5), strategies.json_value(), max_size=2),
+    )
+    def take_turn(self, message: str | None, memory: Any) -> None:
+        self.act("take_turn", message, memory)
+
     @rule(action=st.sampled_from(ACTIONS))
     def log_custom_that_claims_to_be_an_action(self, action: str) -> None:
         self.act("log_custom", {"eventType": "caseassist", "eventValue": action})
@@ -218,6 +226,11 @@ class Walk(RuleBasedStateMachine):
         assert all(record.context == self.session.context and record.session_id == "walk" for record in log)
         assert self.session.stage == sum(isinstance(event, TicketNextStage) for event in events)
         assert self.session.next_seq == len(log)
+        turns = [event for event in events if isinstance(event, TurnTaken)]
+        heard = [turn.message_id for turn in turns if turn.message_id is not None]
+        assert list(self.session.message_ids) == heard
+        assert len(set(heard)) == len(heard)
+        assert self.session.memory == (turns[-1].memory if turns else None)
 
     @invariant()
     def what_is_taken_was_offered(self) -> None:

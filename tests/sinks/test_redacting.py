@@ -12,7 +12,7 @@ from tests.fakes import LONG_S, Pauses, ScriptedSink
 
 from caseassist import CaseAssist, FileSink, HTTPSink, MemorySink
 from caseassist.core.errors import SinkRefused, SinkUnavailable
-from caseassist.core.events import Ticket
+from caseassist.core.events import Ticket, TurnTaken
 from caseassist.core.records import KeptRecord, Record, action_name, decode, encode
 from caseassist.core.session import Session
 from caseassist.sinks.base import Sink
@@ -50,6 +50,7 @@ def records() -> list[Record]:
     for name in ("subject", "description", "productId", "email"):
         take(session.update_field(name, CANARY, at=AT))
     take(session.offer_classifications(CLASSIFICATIONS, at=AT))
+    take(session.take_turn("m1", {"step": "asking"}, at=AT))
     for classification in ("c1", "c2", "c3"):
         take(session.select_classification(classification, at=AT))
     take(session.create("5003", at=AT))
@@ -83,7 +84,7 @@ async def test_what_is_dropped_does_not_arrive_over_http() -> None:
         (books,) = assist.report().sinks
     assert (books.delivered, books.pending) == (len(RECORDS), 0)
     sent = [msgspec.json.decode(request.body) for request in server.requests]
-    assert len(sent) == len(RECORDS) - 1  # the offer is never sent
+    assert len(sent) == len(RECORDS) - 2  # the offer and the turn are never sent
     assert "canary" not in str(sent)
     assert all(event["svc_ticket_custom"] == {"plan": PLAIN} for event in sent)
     taken = [event["svc_action_data"]["classification"]["value"] for event in sent if "classif" in event["svc_action"]]
@@ -121,6 +122,15 @@ def test_members_are_replaced_where_the_ticket_has_them() -> None:
     expected = {"email": {"a": 1}, "plan": PLAIN}
     assert ticket == Ticket(id="5003", subject="a subject", category="cat", product_id=CANARY, custom=expected)
     assert redacted(redact, newer()).ticket == ticket
+
+
+def test_a_turn_passes_with_its_message_and_its_memory() -> None:
+    # There is nothing personal in a memory, by its contract, and the id of a message is the platform's.
+    (turn,) = [record for record in RECORDS if isinstance(record.event, TurnTaken)]
+    result = redacted(ticket_members(*ALL), turn)
+    assert result.event == TurnTaken(message_id="m1", memory={"step": "asking"})
+    assert b"canary" in encode(turn)
+    assert b"canary" not in encode(result)
 
 
 def test_all_custom_fields_are_dropped_or_replaced_by_one_name() -> None:

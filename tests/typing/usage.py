@@ -1,8 +1,8 @@
 """Example use, checked by mypy and pyright in strict mode, never run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import assert_type
+from typing import Any, assert_type
 
 from caseassist import (
     Case,
@@ -23,7 +23,7 @@ from caseassist import (
     Ticket,
     client_id_from,
 )
-from caseassist.core.errors import IllegalTransition, InvalidAction, SequenceConflict
+from caseassist.core.errors import IllegalTransition, InvalidAction, RepeatedMessage, SequenceConflict
 from caseassist.core.events import Classification, Document, TicketFieldUpdate
 from caseassist.core.records import decode, decode_lines, encode, encode_lines
 from caseassist.delivery.reports import Health
@@ -71,6 +71,12 @@ async def a_bot(token: str) -> None:
         await case.next_stage("details")
         await case.log_click(ClickEvent(action_cause="open", search_query_uid="q", source_name="s"))
         await case.log_custom(CustomEvent(event_type="chat", event_value="handover", custom_data={"queue": "billing"}))
+        try:
+            assert_type(await case.take_turn("m1", {"step": "asking"}), Record)
+        except RepeatedMessage as repeated:
+            assert_type(repeated.message_id, str)
+        assert_type(case.session.memory, Mapping[str, Any] | None)
+        assert_type(case.session.message_ids, tuple[str, ...])
         try:
             await case.create("5003000000D8cuI")
         except InvalidAction as error:

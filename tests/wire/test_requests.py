@@ -33,6 +33,7 @@ from caseassist.core.events import (
     TicketCreateStart,
     TicketFieldUpdate,
     TicketNextStage,
+    TurnTaken,
     UnknownEvent,
 )
 from caseassist.core.identity import event_id, page_view_id
@@ -498,9 +499,10 @@ def test_the_user_agent_is_in_the_header_too_if_it_can_be(user_agent: str | None
     assert json.loads(request.body)["userAgent"] == (user_agent or PRODUCT)
 
 
-def test_offers_are_never_sent() -> None:
-    for offer in (ClassificationsOffered(response_id="r"), DocumentsOffered(response_id="r")):
-        assert FORMAT.request(record(offer), None) is None
+def test_offers_and_turns_are_never_sent() -> None:
+    turn = TurnTaken(message_id="m1", memory={"step": "asking"})
+    for event in (ClassificationsOffered(response_id="r"), DocumentsOffered(response_id="r"), turn):
+        assert FORMAT.request(record(event), "token") is None
 
 
 def test_what_has_no_form_on_the_wire_is_refused_by_name() -> None:

@@ -9,7 +9,7 @@ A record without a client id is an erased one: no session starts without.
 
 import msgspec
 
-from caseassist.core.events import AnyEvent, ClickEvent, Context, CustomEvent, Ticket, UnknownEvent
+from caseassist.core.events import AnyEvent, ClickEvent, Context, CustomEvent, Ticket, TurnTaken, UnknownEvent
 from caseassist.core.records import KeptRecord, Record, decode
 from caseassist.core.session import OWN_ACTION
 
@@ -58,4 +58,6 @@ def _event(event: AnyEvent) -> AnyEvent:
     if isinstance(event, CustomEvent):
         own = event.event_type == OWN_ACTION  # the session's state hangs on it
         return CustomEvent(event_type=event.event_type, event_value=event.event_value if own else GONE)
+    if isinstance(event, TurnTaken):
+        return TurnTaken()
     return event

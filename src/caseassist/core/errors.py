@@ -6,6 +6,7 @@
     │   ├── IllegalTransition  the session's state does not allow this action
     │   ├── UnknownSuggestion  the suggestion was not offered in this session
     │   ├── UnknownSession     no record of that session
+    │   ├── RepeatedMessage    the message had its turn already
     │   ├── NotRunning         the CaseAssist is not open
     │   └── Forked             it was opened in another process
     ├── StoreError             the stored data
@@ -17,9 +18,12 @@
     │   ├── StoreFull          no room, and the store's policy is to say so
     │   ├── StoreUnavailable   the data cannot be reached
     │   └── AppendUnknown      cut off while writing: stored or not, nobody knows
-    └── DeliveryError          the other side
-        ├── SinkUnavailable    not now: worth another try
-        └── SinkRefused        not this event: no use trying again
+    ├── DeliveryError          the other side
+    │   ├── SinkUnavailable    not now: worth another try
+    │   └── SinkRefused        not this event: no use trying again
+    └── ServiceError           a service that the conversation asks
+        ├── NoSuggestions      the Customer Service API gave none: go on without
+        └── TicketNotCreated   the helpdesk filed none: tell the person, try again
 
 Every error keeps its data in attributes; the sentence is built from them. No message holds a value that
 may be personal: it names the place, what was expected, and the kind of thing that was found.
@@ -36,15 +40,19 @@ __all__ = [
     "Forked",
     "IllegalTransition",
     "InvalidAction",
+    "NoSuggestions",
     "NotRunning",
     "PositionConflict",
+    "RepeatedMessage",
     "SequenceConflict",
+    "ServiceError",
     "SessionErased",
     "SinkRefused",
     "SinkUnavailable",
     "StoreError",
     "StoreFull",
     "StoreUnavailable",
+    "TicketNotCreated",
     "UnknownSession",
     "UnknownSuggestion",
     "UnsupportedRecord",
@@ -141,6 +149,20 @@ class UnknownSession(ActionError):
 
     def __str__(self) -> str:
         return f"there is no session {self.session_id!r} in this store; start it first"
+
+
+class RepeatedMessage(ActionError):
+    """The session has taken its turn on this message already: the platform delivered it twice."""
+
+    path = "$.messageId"
+
+    def __init__(self, session_id: str, message_id: str) -> None:
+        super().__init__(session_id, message_id)
+        self.session_id = session_id
+        self.message_id = message_id
+
+    def __str__(self) -> str:
+        return f"session {self.session_id!r} has had its turn on message {self.message_id!r}: do nothing"
 
 
 class NotRunning(ActionError):
@@ -313,3 +335,33 @@ class SinkRefused(DeliveryError):
 
     def __str__(self) -> str:
         return self.reason
+
+
+class ServiceError(CaseAssistError):
+    """A service that the conversation asks has no answer. Nothing was recorded; the conversation can go on.
+
+    ``reason``: for people, without tokens and personal data. ``status``: the HTTP status, where there is one.
+    """
+
+    def __init__(self, reason: str, *, status: int | None = None) -> None:
+        super().__init__(reason, status)
+        self.reason = reason
+        self.status = status
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class NoSuggestions(ServiceError):
+    """The Customer Service API gave no suggestions in the time it had. Go on without."""
+
+
+class TicketNotCreated(ServiceError):
+    """The helpdesk did not file the ticket, or did not say so.
+
+    ``maybe_created``: whether it may have filed it all the same. Filing again under the same key is safe.
+    """
+
+    def __init__(self, reason: str, *, status: int | None = None, maybe_created: bool = False) -> None:
+        super().__init__(reason, status=status)
+        self.maybe_created = maybe_created

@@ -40,6 +40,7 @@ __all__ = [
     "TicketCreateStart",
     "TicketFieldUpdate",
     "TicketNextStage",
+    "TurnTaken",
     "UnknownEvent",
     "WebEvent",
 ]
@@ -159,6 +160,10 @@ class OfferedDocument(_Value, frozen=True, kw_only=True):
     suggestion_id: fields.SuggestionId
     """The document's ``permanentid``."""
     suggestion: Document
+    excerpt: fields.Excerpt | None = None
+    """What of it to show; never sent."""
+    click_uri: fields.ClickUri | None = None
+    """Where a person opens it, if that is not its ``document_url``; never sent."""
 
 
 class Event(_Value, frozen=True, kw_only=True, tag_field="action"):
@@ -198,6 +203,15 @@ class DocumentsOffered(Event, frozen=True, kw_only=True, tag="documents_offered"
     response_id: fields.ResponseId
     documents: tuple[OfferedDocument, ...] = ()
     """In the order of the response; empty when there was nothing to suggest."""
+
+
+class TurnTaken(Event, frozen=True, kw_only=True, tag="turn_taken"):
+    """A conversation has heard a message, or an answer that it was waiting for. A fact of ours: never sent to Coveo."""
+
+    message_id: fields.MessageId | None = None
+    """No message has a second turn in a session."""
+    memory: fields.Memory | None = None
+    """In the conversation's own words: any JSON object. Holds nothing personal."""
 
 
 class TicketClassificationClick(Event, frozen=True, kw_only=True, tag="ticket_classification_click"):
@@ -361,6 +375,7 @@ AnyEvent = (
     | SuggestionRate
     | SuggestionClick
     | TicketNextStage
+    | TurnTaken
     | TicketCreate
     | TicketCancel
     | ClickEvent

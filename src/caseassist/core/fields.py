@@ -17,6 +17,7 @@ from caseassist.core.gate import kind_of
 __all__ = [
     "CONTENT_ID_KEYS",
     "LANGUAGES",
+    "MAX_EXCERPT",
     "MAX_ID",
     "ActionCause",
     "Anonymous",
@@ -24,6 +25,7 @@ __all__ = [
     "Category",
     "Cause",
     "ClassificationId",
+    "ClickUri",
     "ClientId",
     "Confidence",
     "ContentIdKey",
@@ -38,10 +40,13 @@ __all__ = [
     "DocumentUrl",
     "EventType",
     "EventValue",
+    "Excerpt",
     "FieldName",
     "FieldValue",
     "Identifier",
     "Language",
+    "Memory",
+    "MessageId",
     "OriginContext",
     "OriginLevel1",
     "OriginLevel2",
@@ -163,6 +168,9 @@ DocumentUri = Annotated[
     str, _meta(f"the uri of the document (deprecated): at most {MAX_TEXT} characters", "CL-039", max_length=MAX_TEXT)
 ]
 DocumentAuthor = Annotated[str, _name("the author of the document", 128, "CL-038")]
+MAX_EXCERPT = 1024
+Excerpt = Annotated[str, _name("a few sentences of the document", MAX_EXCERPT)]
+ClickUri = Annotated[str, _id("the URL at which a person opens the document", max_length=2048)]
 SourceName = Annotated[
     str,
     _meta("the source of the document: 1 to 512 characters", "CD-014", "CQ-014", "CL-013",
@@ -207,6 +215,9 @@ CustomData = Annotated[
     _meta("an object of key-value pairs", "CL-D01", "CL-D02", "CU-D01", "CU-D02"),
 ]
 TicketCustom = Annotated[Mapping[str, Any], _meta("an object with values of your choice", "TK-002", "TK-006")]
+
+MessageId = Annotated[str, _id("the platform's id of a message")]
+Memory = Annotated[Mapping[str, Any], _meta("an object with what the conversation must know to go on")]
 
 CONTENT_ID_KEYS = ("contentIDKey", "contentIDValue")
 """The two customData keys that keep their capitals: machine learning models look them up as printed (CL-D11)."""

@@ -33,6 +33,7 @@ from caseassist.core.events import (
     TicketCreateStart,
     TicketFieldUpdate,
     TicketNextStage,
+    TurnTaken,
 )
 
 __all__ = ["ACTIVE", "ENDS", "LIFE_CYCLE", "NEW", "SAME", "STATES", "TABLE", "LifeCycle", "Row", "cells"]
@@ -68,6 +69,7 @@ TABLE = (
     Row("next_stage", ACTIVE, SAME, TicketNextStage, "collect"),
     Row("log_click", ACTIVE, SAME, ClickEvent, "click"),
     Row("log_custom", ACTIVE, SAME, CustomEvent, "custom"),
+    Row("take_turn", ACTIVE, SAME, TurnTaken, None),
     Row("create", ACTIVE, "created", TicketCreate, "collect"),
     Row("solve", ACTIVE, "solved", TicketCancel, "collect"),
     Row("quit", ACTIVE, "quit", TicketCancel, "collect"),

@@ -44,7 +44,7 @@ def add_offer(offers: Offers, offer: Offer) -> Offers:
     places = {_place(item): _key(item) for item in told.values()}
     for item in offered_items(offer):
         known = told.setdefault(_key(item), item)
-        if known != item or places.setdefault(_place(item), _key(item)) != _key(item):
+        if _said(known) != _said(item) or places.setdefault(_place(item), _key(item)) != _key(item):
             rule = "CA-061" if isinstance(item, OfferedClassification) else "CL-022"
             problem = (
                 f"{_key(item)!r} contradicts what response {offer.response_id!r} has offered: "
@@ -61,8 +61,8 @@ def offered_items(offer: Offer) -> tuple[Item, ...]:
 
 def is_offered(offers: Offers, offer: Offer) -> bool:
     """Whether everything in ``offer`` was offered before, under the same response id."""
-    before = _of_response(offers, offer)
-    return all(item in before for item in offered_items(offer))
+    before = [_said(item) for item in _of_response(offers, offer)]
+    return all(_said(item) in before for item in offered_items(offer))
 
 
 def find_classification(
@@ -128,6 +128,13 @@ def _of_response(offers: Offers, offer: Offer) -> list[Item]:
 
 def _key(item: Item) -> str:
     return item.classification_id if isinstance(item, OfferedClassification) else item.suggestion_id
+
+
+def _said(item: Item) -> Item:
+    """What an item says of the suggestion: what only serves to show it may be left out when it is told again."""
+    if isinstance(item, OfferedClassification) or item.excerpt is item.click_uri is None:
+        return item
+    return OfferedDocument(suggestion_id=item.suggestion_id, suggestion=item.suggestion)
 
 
 def _place(item: Item) -> object:

@@ -24,6 +24,7 @@ from caseassist.core.errors import (
     CorruptRecord,
     IllegalTransition,
     InvalidAction,
+    RepeatedMessage,
     UnknownSuggestion,
     UnsupportedRecord,
 )
@@ -49,6 +50,7 @@ from caseassist.core.events import (
     TicketCreateStart,
     TicketFieldUpdate,
     TicketNextStage,
+    TurnTaken,
     UnknownEvent,
     WebEvent,
 )
@@ -76,6 +78,9 @@ IDLE_S = 30 * 60
 OWN_ACTION = "caseassist"
 """``event_type`` of the custom events that record a user's own actions of the machine."""
 
+MAX_MESSAGES = 256
+"""So many of the latest messages are known by their ids: a platform delivers one again within minutes."""
+
 _ACTIONS = {row.event: row.action for row in TABLE if row.event is not TicketCancel}
 _OWN_EVENTS = {row.action for row in TABLE if row.event is not CustomEvent}
 _MEMBERS = {"subject": "subject", "description": "description", "category": "category", "productId": "product_id"}
@@ -96,6 +101,10 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     context: Context = Context()
     offers: Offers = ()
     """What was offered, oldest first."""
+    message_ids: tuple[str, ...] = ()
+    """The messages that had their turn, oldest first: the latest 256."""
+    memory: Mapping[str, Any] | None = None
+    """What the latest turn left for the next one."""
     started_at: datetime | None = None
     last_at: datetime | None = None
     """Time of the latest record."""
@@ -141,6 +150,11 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
                 taken = self.offers
         except (IllegalTransition, InvalidAction, UnknownSuggestion) as error:
             raise CorruptRecord(str(error), where=_where(record)) from None
+        message_ids, memory = self.message_ids, self.memory
+        if isinstance(event, TurnTaken):
+            memory = event.memory
+            if event.message_id is not None:
+                message_ids = (*message_ids[1 - MAX_MESSAGES :], event.message_id)
         return Session(
             id=self.id,
             state=state,
@@ -149,6 +163,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
             ticket=record.ticket,
             context=record.context,
             offers=taken,
+            message_ids=message_ids,
+            memory=memory,
             started_at=self.started_at or record.time,
             last_at=record.time,
             life_cycle=self.life_cycle,
@@ -325,6 +341,21 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         self._destination(custom)
         self._check_web_event(custom)
         return (self._record(custom, at),)
+
+    def take_turn(
+        self, message_id: str | None = None, memory: Mapping[str, Any] | None = None, *, at: datetime
+    ) -> Records:
+        """A conversation heard a message, or an answer that it was waiting for: record it before acting on it.
+
+        ``message_id``: the platform's id of the message, of any kind. ``memory``: what the conversation must know to go
+        on, in words of its own; nothing personal. Raises RepeatedMessage for a message
+        that had its turn, so that a bot does not act twice when its platform delivers one twice.
+        """
+        self._require("take_turn")
+        event = gate.build(TurnTaken, {"messageId": message_id, "memory": memory})
+        if event.message_id in self.message_ids:
+            raise RepeatedMessage(self.id, event.message_id or "")
+        return (self._record(event, at),)
 
     def create(self, ticket_id: str, *, at: datetime) -> Records:
         """The ticket was created. ``ticket_id``: its id, not empty. Ends the session."""

@@ -1,8 +1,8 @@
 """Answers of Coveo's Customer Service API, read into offers.
 
 ``classify`` answers ``{fields: {name: {predictions: [{id, value, confidence}]}}, responseId}``, and
-``documents/suggest`` answers ``{documents: [{title, clickUri, fields: {permanentid, source, uri, urihash}}],
-responseId}``.
+``documents/suggest`` answers ``{documents: [{title, excerpt, clickUri, fields: {permanentid, source, uri,
+urihash}}], responseId}``.
 Members that we have no use for are passed over. What the documents name must be there: a suggestion that cannot be
 logged by the rules is refused when it is offered, not when somebody clicks it.
 """
@@ -52,6 +52,7 @@ class _Document(_Lenient, frozen=True, kw_only=True):
     title: fields.DocumentTitle
     fields: _DocumentFields
     click_uri: str | None = None
+    excerpt: str | None = None
 
 
 class _Documents(_Lenient, frozen=True, kw_only=True):
@@ -87,7 +88,8 @@ def read_documents(answer: Answer | DocumentsOffered) -> DocumentsOffered:
     """Return the offer that an answer of ``documents/suggest`` makes. Raises InvalidAction.
 
     The position is counted from 1 in the order of the answer. The URL is the document's ``uri``, as article 2064
-    wants it, or else its ``clickUri``.
+    wants it, or else its ``clickUri``. The excerpt, cut at 1,024 characters, and the ``clickUri`` stay with the offer,
+    to be shown.
     """
     if type(answer) is DocumentsOffered:
         return _offer(DocumentsOffered, members_of(answer, "$.response"))
@@ -102,10 +104,28 @@ def read_documents(answer: Answer | DocumentsOffered) -> DocumentsOffered:
                 "sourceName": document.fields.source,
                 "documentUriHash": document.fields.urihash,
             },
+            "excerpt": _cut(document.excerpt),
+            "clickUri": _opened_at(document),
         }
         for position, document in enumerate(head.documents, 1)
     ]
     return _offer(DocumentsOffered, {"responseId": head.response_id, "documents": offered})
+
+
+def _cut(excerpt: str | None) -> str | None:
+    if excerpt is None or len(excerpt) <= fields.MAX_EXCERPT:
+        return excerpt or None
+    return f"{excerpt[: fields.MAX_EXCERPT - 1]}…"
+
+
+def _opened_at(document: _Document) -> str | None:
+    """Where a person opens the document, if that is another URL than the one that is logged."""
+    if not document.fields.uri or document.click_uri == document.fields.uri:
+        return None
+    try:
+        return msgspec.convert(document.click_uri, fields.ClickUri)
+    except msgspec.ValidationError:  # it would only be shown: no reason to refuse what can be logged
+        return None
 
 
 def _decode(answer: Any) -> dict[str, Any]:

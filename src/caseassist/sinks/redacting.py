@@ -111,7 +111,7 @@ def ticket_members(
     them as they are, as where they come from a list that tells nothing of anybody.
 
     Of records of a newer version, members of the ticket that are not known here are dropped, too. What you put into
-    ``log_click`` and ``log_custom``, and what is in the context, is not touched.
+    ``log_click``, ``log_custom`` and ``take_turn``, and what is in the context, is not touched.
 
     Raises ValueError for a name that is none of these or named twice, and for a value that cannot stand there.
     """
