@@ -1,14 +1,14 @@
 """The sink that logs events with Coveo's Usage Analytics Write API: one request an event."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Literal, TypeAlias
+from collections.abc import Sequence
+from typing import Literal
 
-import anyio
 import msgspec
 
 from caseassist.core.errors import SinkRefused, SinkUnavailable, UnsupportedRecord
 from caseassist.core.records import Record
 from caseassist.sinks.base import OnRefused, Sink
+from caseassist.tokens import NO_OTHER_TOKEN, TokenProvider, Tokens
 from caseassist.transport import HTTPTransport, Transport, TransportError
 from caseassist.wire.endpoints import Endpoint
 from caseassist.wire.http import Reply, Request
@@ -17,11 +17,6 @@ from caseassist.wire.requests import Auth, WireFormat, auth_of
 from caseassist.wire.secret import Secret
 
 __all__ = ["HTTPSink", "TokenProvider"]
-
-TokenProvider: TypeAlias = Callable[[], Awaitable[str | Secret]]
-"""Gives a token that is valid now: from a vault, or from a service that issues search tokens."""
-
-_SAME = "the token provider has no other token"
 
 
 class HTTPSink(Sink):
@@ -66,23 +61,13 @@ class HTTPSink(Sink):
         if endpoint.origin.scheme == "http" and not (endpoint.origin.is_loopback or allow_insecure_http):
             raise ValueError("http:// is for this host only: use https://, or allow_insecure_http=True")
         self._auth: Auth | None = auth
-        self._token: Secret | None = None
-        self._provider: TokenProvider | None = None
         self.format = WireFormat(
             endpoint=endpoint,
             auth=auth or "search_token",
             normalise_keys=normalise_keys,
             custom_values=custom_values,
         )
-        if isinstance(token, str | Secret):
-            self._use(Secret(token))
-        elif callable(token):
-            self._provider = token
-        elif token is not None:
-            raise TypeError("a token is a str, a Secret, an async function that gives one, or None")
-        self._times_asked = 0
-        self._asking: anyio.Event | None = None
-        self._problem = ""
+        self._tokens = Tokens(token, timeout_s=timeout_s, on_new=self._write_for)
         self.name = name or str(endpoint)
         self.sessions_at_once = sessions_at_once
         self.batch_records = 64
@@ -137,23 +122,24 @@ class HTTPSink(Sink):
             await self._log(record, delivered)
 
     async def _log(self, record: Record, delivered: int) -> None:
-        asked = self._times_asked
+        tokens = self._tokens
+        asked = tokens.times_asked
         request = self._request(record, delivered)
         if request is None:
             return
-        token = self._token
-        if token is None and self._provider is not None:
-            token = await self._renew(self._provider, asked)
+        token = tokens.current
+        if token is None and tokens.renewable:
+            token = await tokens.renew(asked)
             if token is None:
-                raise SinkUnavailable(self._problem, delivered=delivered)
-            asked = self._times_asked
+                raise SinkUnavailable(tokens.problem, delivered=delivered)
+            asked = tokens.times_asked
             request = self._request(record, delivered) or request
         reply = await self._send(request, delivered)
-        if reply.status in (401, 403) and self._provider is not None:
-            renewed = await self._renew(self._provider, asked)
+        if reply.status in (401, 403) and tokens.renewable:
+            renewed = await tokens.renew(asked)
             if renewed is token:
-                reason = f"{judge(reply, request=request, token=token).reason}, and {self._problem}"
-                raise SinkUnavailable(reason, delivered=delivered, paused=self._problem == _SAME)
+                reason = f"{judge(reply, request=request, token=token).reason}, and {tokens.problem}"
+                raise SinkUnavailable(reason, delivered=delivered, paused=tokens.problem == NO_OTHER_TOKEN)
             token = renewed
             request = self._request(record, delivered) or request
             reply = await self._send(request, delivered)
@@ -169,8 +155,9 @@ class HTTPSink(Sink):
             )
 
     def _request(self, record: Record, delivered: int) -> Request | None:
+        token = self._tokens.current
         try:
-            return self.format.request(record, None if self._token is None else self._token.reveal())
+            return self.format.request(record, None if token is None else token.reveal())
         except UnsupportedRecord as error:
             raise SinkRefused(str(error), delivered=delivered) from None
 
@@ -180,43 +167,8 @@ class HTTPSink(Sink):
         except TransportError as error:
             raise SinkUnavailable(str(error), delivered=delivered) from error
 
-    def _use(self, token: Secret) -> None:
-        self._token = token
+    def _write_for(self, token: Secret) -> None:
         self.format = msgspec.structs.replace(self.format, auth=self._auth or auth_of(token.reveal()))
-
-    async def _renew(self, provider: TokenProvider, asked: int) -> Secret | None:
-        """Have the provider asked unless it was since the ``asked``-th time. Returns the token that stands now.
-
-        One asks for all that wait. Whoever sent a request before the answer came shares the answer; if the one that
-        asks is cancelled, the next one asks.
-        """
-        while self._times_asked == asked:
-            if self._asking is not None:
-                await self._asking.wait()
-                continue
-            answered = self._asking = anyio.Event()
-            try:
-                self._problem = await self._ask(provider)
-                self._times_asked += 1
-            finally:
-                self._asking = None
-                answered.set()
-        return self._token
-
-    async def _ask(self, provider: TokenProvider) -> str:
-        """Ask for a token and use it if it is another one. Returns why there is none.
-
-        Of what the provider raises only the type is told: its text could hold a token.
-        """
-        with anyio.move_on_after(self.timeout_s):
-            try:
-                secret = Secret(await provider())
-            except Exception as error:  # noqa: BLE001 (somebody else's code: whatever it raises, there is no token)
-                return f"the token provider failed: {type(error).__name__}"
-            if self._token is None or secret.reveal() != self._token.reveal():
-                self._use(secret)
-            return _SAME
-        return "the token provider did not answer in time"
 
     async def aclose(self) -> None:
         if self._own is not None:
