@@ -1,0 +1,1 @@
+"""Helpdesks: where tickets are filed."""
