@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any, Self
 
 from click.testing import CliRunner, Result
+from jsonschema import Draft202012Validator
 
 from caseassist.cli import main
+from caseassist.script import answer_schema
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "session.jsonl"
 CONTEXT = ("--search-hub", "bot", "--language", "en")
 START = b'{"session": "a1", "do": "start"}\n'
+ANSWERS = Draft202012Validator(answer_schema())
 SOLVE = b'{"session": "a1", "do": "solve"}\n'
 
 
@@ -25,7 +28,12 @@ def run(*args: str, stdin: bytes = b"", env: Mapping[str, str | None] | None = N
 
 
 def answers(result: Result) -> list[Any]:
-    return [json.loads(line) for line in result.stdout.splitlines()]
+    """What ``play --format json`` answered, or another command printed as JSON lines; an answer fits its schema."""
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    for line in lines:
+        if "ok" in line and "problems" not in line:  # of `verify`
+            ANSWERS.validate(line)
+    return lines
 
 
 class Server:

@@ -168,7 +168,27 @@ def test_results_can_go_to_a_file(tmp_path: Path) -> None:
     file = tmp_path / "schema.json"
     assert run("schema", "-o", str(file)).stdout == ""
     assert json.loads(file.read_text())["$schema"].endswith("2020-12/schema")
-    assert json.loads(run("schema", "script").stdout)["oneOf"]
+    for what in ("script", "answer"):
+        assert json.loads(run("schema", what).stdout)["oneOf"]
+
+
+def test_a_program_asks_for_the_version_of_the_protocol() -> None:
+    result = run("play", "-", "--format", "json", stdin=b'{"protocol": 1}\n' + START + SOLVE)
+    agreed, *others = answers(result)
+    assert (agreed["ok"], agreed["protocol"]) == (True, 1)
+    assert result.exit_code == 0
+    assert [answer["ok"] for answer in others] == [True, True]
+    assert run("play", "-", stdin=b'{"protocol": 1}\n' + START).stdout.splitlines()[0].split() == ["1", "protocol", "1"]
+
+
+def test_after_a_version_that_is_not_spoken_nothing_is_recorded(tmp_path: Path) -> None:
+    file = tmp_path / "out.jsonl"
+    lines = b'{"protocol": 2}\n' + START + SOLVE
+    result = run("play", "-", "--format", "json", "--sink", f"file:{file}", stdin=lines)
+    assert [answer["error"]["type"] for answer in answers(result)] == ["UnsupportedProtocol"] * 3
+    assert [answer["error"]["allowed"] for answer in answers(result)] == [["1"]] * 3
+    assert result.exit_code == 1
+    assert not file.exists() or file.read_bytes() == b""
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ __all__ = [
     "store_option",
     "token_option",
     "usage_errors",
+    "variable_name",
 ]
 
 REFUSED = 1
@@ -92,8 +93,10 @@ class Amount(click.FloatRange):
         return float(number)
 
 
-def _variable_name(ctx: click.Context, param: click.Parameter, value: str) -> str:
+def variable_name(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """The name of an environment variable. What is none may be the token itself, and is not repeated."""
+    if value is None:
+        return None
     if value.startswith("xx") or not _VARIABLE.fullmatch(value):
         raise click.BadParameter(
             "expected the name of an environment variable that holds the token, not the token itself", ctx, param
@@ -109,7 +112,7 @@ token_option = click.option(
     default="COVEO_TOKEN",
     metavar="NAME",
     show_default=True,
-    callback=_variable_name,
+    callback=variable_name,
     help="Environment variable that holds the token.",
 )
 

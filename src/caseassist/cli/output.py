@@ -5,11 +5,13 @@ import shutil
 import sys
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import click
 import msgspec
 
+from caseassist.cli.options import Unreadable
 from caseassist.delivery.reports import DrainReport
 
 __all__ = [
@@ -17,12 +19,14 @@ __all__ = [
     "Problems",
     "counted",
     "json_line",
+    "output_option",
     "printable",
     "progress_bar",
     "show_table",
     "size_of",
     "summarise",
     "undelivered",
+    "write",
 ]
 
 MOST_PROBLEMS = 1000
@@ -161,3 +165,19 @@ def size_of(file: BinaryIO) -> int | None:
     size = file.seek(0, os.SEEK_END)
     file.seek(here)
     return size
+
+
+output_option = click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write, not the terminal."
+)
+
+
+def write(text: str, output: Path | None) -> None:
+    """Write text to standard output, or to the file that ``output_option`` names."""
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Unreadable(f"cannot write {output}: {error.strerror}") from error

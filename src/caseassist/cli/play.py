@@ -33,7 +33,7 @@ from caseassist.cli.watch import Troubles, close, left_to_deliver
 from caseassist.core.records import action_name
 from caseassist.delivery.reports import DrainReport
 from caseassist.live import CaseAssist
-from caseassist.script import Answer, Player, Refusal
+from caseassist.script import Agreement, Answer, Player, Refusal
 
 __all__ = ["MAX_LINE_BYTES", "play"]
 
@@ -83,6 +83,7 @@ def play(
 
     Every line is answered, in order and at once; a line that is refused changes nothing, and the rest goes on.
     With --format json the answers are JSON lines on standard output, for programs that drive sessions through a pipe.
+    Such a program begins with {"protocol": 1}, and is told whether that version is spoken here.
     Blank lines are passed over, but with --format json, where every line has its answer.
     With --store sqlite:PATH sessions go on where an earlier run left them, and so does delivery.
 
@@ -123,7 +124,7 @@ def _open_script(name: str) -> Generator[BinaryIO]:
 
 
 async def _play_lines(
-    assist: CaseAssist, lines: BinaryIO, show: Callable[[Answer | Refusal, int], None], skip_blank: bool
+    assist: CaseAssist, lines: BinaryIO, show: Callable[[Answer | Agreement | Refusal, int], None], skip_blank: bool
 ) -> tuple[int, DrainReport, dict[str, str]]:
     """Play all lines. Returns how many were refused, what became of the records, and what stood in their way."""
     troubles = Troubles(assist)
@@ -152,16 +153,19 @@ def _read_line(lines: BinaryIO) -> bytes:
     return line
 
 
-def _show_json(answer: Answer | Refusal, number: int) -> None:
+def _show_json(answer: Answer | Agreement | Refusal, number: int) -> None:
     del number
     json_line(answer)
 
 
-def _show_text(answer: Answer | Refusal, number: int, *, to_stderr: bool) -> None:
+def _show_text(answer: Answer | Agreement | Refusal, number: int, *, to_stderr: bool) -> None:
     """A line for people: accepted ones where the output goes, refused ones always on standard error."""
     if isinstance(answer, Refusal):
         text = f"line {number}: refused, nothing recorded: {answer.error.message}"
         click.secho(text, fg="red", err=True)
+        return
+    if isinstance(answer, Agreement):
+        click.echo(f"{number:>5}  protocol {answer.protocol}", err=to_stderr)
         return
     name = action_name(answer.event)
     state = click.style(answer.state, fg="cyan")
