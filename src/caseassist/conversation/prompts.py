@@ -1,0 +1,41 @@
+"""What a conversation says, as plain data: every chat platform shows it in its own way."""
+
+import msgspec
+
+__all__ = ["Card", "Choice", "Prompt"]
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """Something to press or to type: an answer that the conversation understands."""
+
+    id: str
+    """What comes back when it is chosen, such as ``solved`` or ``open:2``; the same in every language."""
+    label: str
+    """What the person reads."""
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A document to show."""
+
+    suggestion_id: str
+    title: str
+    url: str
+    source: str
+    excerpt: str | None = None
+
+
+class Prompt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What the conversation says, and what it understands as an answer."""
+
+    text: str
+    """Plain text: notices about what has happened first, then the question; paragraphs are separated by empty lines."""
+    choices: tuple[Choice, ...] = ()
+    """What may be answered, in the order to show it. Typed, a choice may be told by its place, its label or its id."""
+    cards: tuple[Card, ...] = ()
+    """The documents to show, the best first."""
+    takes_text: bool = False
+    """Whether an answer in the person's own words is asked for."""
+    step: str
+    """Where the conversation stands: see docs/reference/conversation."""
+    ended: bool = False
+    """Whether the session has ended. There still is a way on: to a new one."""

@@ -1,0 +1,257 @@
+"""What a conversation says, in English, French and German. Write your own with ``Texts``, or change these with
+``msgspec.structs.replace``.
+"""
+
+from collections.abc import Mapping
+from string import Formatter
+
+import msgspec
+
+__all__ = ["ENGLISH", "FRENCH", "GERMAN", "LANGUAGES", "Texts"]
+
+_PLACES = {
+    "ask": {"field"},
+    "change": {"field"},
+    "created": {"ticket_id"},
+    "did_it_help": {"title"},
+    "open": {"title"},
+    "review": {"ticket"},
+    "auto_selected": {"field", "value"},
+    "ask_again": {"field"},
+}
+"""What may stand in braces, by text."""
+
+
+class Texts(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is said in one language. What stands in braces is filled in; other texts hold no braces.
+
+    Raises ValueError for braces that cannot be filled in.
+    """
+
+    # Questions
+    greeting: str
+    describe: str
+    """Once there is a description."""
+    ask: str
+    """``{field}``: the label of the field."""
+    documents: str
+    did_it_help: str
+    """``{title}``: of the document."""
+    review: str
+    """``{ticket}``: what is known, a line for each field."""
+    one_moment: str
+    # Ends
+    solved: str
+    created: str
+    """``{ticket_id}``: in the helpdesk."""
+    left: str
+    expired: str
+    # Labels of choices
+    skip: str
+    leave: str
+    open: str
+    """``{title}``: of the document."""
+    helped: str
+    none_helped: str
+    yes: str
+    no: str
+    back: str
+    file: str
+    change: str
+    """``{field}``: the label of the field."""
+    new_case: str
+    # Notices: said before the question
+    not_understood: str
+    too_long: str
+    """What was written cannot be taken: too long, or no text."""
+    describe_again: str
+    ask_again: str
+    """``{field}``: the label of the field, which has values to choose from."""
+    auto_selected: str
+    """``{field}`` and ``{value}``."""
+    no_suggestions: str
+    no_documents: str
+    not_filed: str
+    gone: str
+    trouble: str
+    """Something failed that the person cannot do anything about."""
+    # Words
+    fields: Mapping[str, str] = {}
+    """Labels of fields, by name; a field without one is called by its name."""
+    words: Mapping[str, tuple[str, ...]] = {}
+    """What people type for a choice, by its id: in small letters."""
+    greetings: tuple[str, ...] = ()
+    """What says hello and nothing of a problem: in small letters."""
+
+    def __repr__(self) -> str:
+        return f"<Texts {self.greeting!r} …>"
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            text = getattr(self, name)
+            if isinstance(text, str):
+                _check(name, text)
+
+    def label(self, field: str) -> str:
+        """What a field is called."""
+        return self.fields.get(field, field)
+
+
+def _check(name: str, text: str) -> None:
+    allowed = _PLACES.get(name, set())
+    try:
+        found = {place for _, place, form, _ in Formatter().parse(text) if place is not None and not form}
+        text.format(**dict.fromkeys(allowed, ""))
+    except (ValueError, KeyError, IndexError, AttributeError):
+        found = {""}
+    if not found <= allowed:
+        braces = ", ".join(f"{{{place}}}" for place in sorted(allowed)) or "none"
+        raise ValueError(f"the text {name!r} may hold these places to fill in: {braces}")
+
+
+ENGLISH = Texts(
+    greeting="Hello! What is the problem? A sentence or two will do.",
+    describe="What is the problem? What you write replaces the description.",
+    ask="What is the {field}?",
+    documents="These may help. Open one, or tell me that none does.",
+    did_it_help="Did “{title}” solve it?",
+    review="I will file this ticket:\n\n{ticket}\n\nShall I?",
+    one_moment="One moment, please.",
+    solved="Good! This case is closed.",
+    created="Your ticket is filed: {ticket_id}. Somebody will take care of it.",
+    left="All right, this case is closed.",
+    expired="Nothing happened for a while, so this case was closed.",
+    skip="Skip this",
+    leave="Leave",
+    open="Open “{title}”",
+    helped="That solved it",
+    none_helped="None of these helps",
+    yes="Yes",
+    no="No",
+    back="Back to the list",
+    file="File the ticket",
+    change="Change the {field}",
+    new_case="Start a new case",
+    not_understood="Sorry, I did not understand that.",
+    too_long="Sorry, I cannot take that. Could you write it as a shorter text?",
+    describe_again="Please tell me in a sentence what does not work.",
+    ask_again="Please choose one of the values for the {field}.",
+    auto_selected="I have set the {field} to “{value}”.",
+    no_suggestions="I cannot reach the suggestions at the moment, so we go on without.",
+    no_documents="I found no document about this.",
+    not_filed="The ticket could not be filed. Nothing is lost: please try again.",
+    gone="That is no longer on offer.",
+    trouble="Sorry, something went wrong here. Please send that again in a moment.",
+    fields={"description": "description", "category": "category", "productId": "product", "subject": "subject"},
+    words={
+        "yes": ("yes", "y", "yeah", "yep", "sure", "ok"),
+        "no": ("no", "n", "nope", "not really"),
+        "solved": ("solved", "it works", "works", "that helped", "fixed"),
+        "none": ("none", "no", "nope", "nothing", "next"),
+        "leave": ("leave", "quit", "exit", "cancel", "stop", "bye", "goodbye"),
+        "skip": ("skip", "none", "don't know", "i don't know"),
+        "file": ("yes", "y", "ok", "file", "create", "submit", "send"),
+        "back": ("back",),
+        "new": ("new", "start", "yes", "again"),
+    },
+    greetings=("hi", "hello", "hey", "hallo", "good morning", "good afternoon", "good evening", "help"),
+)
+
+FRENCH = Texts(
+    greeting="Bonjour ! Quel est le problème ? Une phrase ou deux suffisent.",
+    describe="Quel est le problème ? Votre texte remplacera la description.",
+    ask="Quelle valeur pour le champ « {field} » ?",
+    documents="Ces documents peuvent aider. Ouvrez-en un, ou dites-moi qu'aucun ne convient.",
+    did_it_help="« {title} » a-t-il résolu le problème ?",
+    review="Je vais créer ce ticket :\n\n{ticket}\n\nEst-ce correct ?",
+    one_moment="Un instant, s'il vous plaît.",
+    solved="Parfait ! Ce dossier est clos.",
+    created="Votre ticket est créé : {ticket_id}. Quelqu'un va s'en occuper.",
+    left="D'accord, ce dossier est clos.",
+    expired="Il ne s'est rien passé depuis un moment, ce dossier a donc été clos.",
+    skip="Passer",
+    leave="Quitter",
+    open="Ouvrir « {title} »",
+    helped="C'est résolu",
+    none_helped="Aucun ne convient",
+    yes="Oui",
+    no="Non",
+    back="Retour à la liste",
+    file="Créer le ticket",
+    change="Modifier le champ « {field} »",
+    new_case="Ouvrir un nouveau dossier",
+    not_understood="Désolé, je n'ai pas compris.",
+    too_long="Désolé, je ne peux pas accepter cela. Pouvez-vous l'écrire en moins de mots ?",
+    describe_again="Dites-moi en une phrase ce qui ne fonctionne pas.",
+    ask_again="Choisissez une des valeurs pour le champ « {field} ».",
+    auto_selected="J'ai mis le champ « {field} » à « {value} ».",
+    no_suggestions="Les suggestions ne répondent pas pour le moment, nous continuons sans elles.",
+    no_documents="Je n'ai trouvé aucun document à ce sujet.",
+    not_filed="Le ticket n'a pas pu être créé. Rien n'est perdu : réessayez.",
+    gone="Ce choix n'est plus proposé.",
+    trouble="Désolé, une erreur s'est produite ici. Renvoyez votre message dans un moment.",
+    fields={"description": "description", "category": "catégorie", "productId": "produit", "subject": "sujet"},
+    words={
+        "yes": ("oui", "o", "ouais", "ok", "d'accord"),
+        "no": ("non", "n", "pas vraiment"),
+        "solved": ("résolu", "resolu", "ça marche", "ca marche", "merci"),
+        "none": ("aucun", "non", "rien", "suivant"),
+        "leave": ("quitter", "annuler", "stop", "au revoir", "arrêter"),
+        "skip": ("passer", "je ne sais pas", "sais pas"),
+        "file": ("oui", "o", "ok", "créer", "creer", "envoyer", "d'accord"),
+        "back": ("retour",),
+        "new": ("nouveau", "oui", "encore"),
+    },
+    greetings=("bonjour", "bonsoir", "salut", "coucou", "allô", "aide"),
+)
+
+GERMAN = Texts(
+    greeting="Guten Tag! Was ist das Problem? Ein oder zwei Sätze genügen.",
+    describe="Was ist das Problem? Ihr Text ersetzt die Beschreibung.",
+    ask="Welcher Wert passt: {field}?",
+    documents="Das könnte helfen. Öffnen Sie etwas davon, oder sagen Sie mir, dass nichts passt.",
+    did_it_help="Hat „{title}“ das Problem gelöst?",
+    review="Ich lege dieses Ticket an:\n\n{ticket}\n\nEinverstanden?",
+    one_moment="Einen Augenblick, bitte.",
+    solved="Sehr gut! Dieser Fall ist abgeschlossen.",
+    created="Ihr Ticket ist angelegt: {ticket_id}. Es kümmert sich jemand darum.",
+    left="In Ordnung, dieser Fall ist abgeschlossen.",
+    expired="Eine Weile ist nichts geschehen, darum wurde dieser Fall geschlossen.",
+    skip="Überspringen",
+    leave="Beenden",
+    open="„{title}“ öffnen",
+    helped="Das hat geholfen",
+    none_helped="Nichts davon passt",
+    yes="Ja",
+    no="Nein",
+    back="Zurück zur Liste",
+    file="Ticket anlegen",
+    change="{field} ändern",
+    new_case="Neuen Fall beginnen",
+    not_understood="Das habe ich leider nicht verstanden.",
+    too_long="Das kann ich leider nicht annehmen. Bitte schreiben Sie es als kürzeren Text.",
+    describe_again="Bitte sagen Sie in einem Satz, was nicht funktioniert.",
+    ask_again="Bitte wählen Sie einen der Werte: {field}.",
+    auto_selected="Ich habe das Feld „{field}“ auf „{value}“ gesetzt.",
+    no_suggestions="Die Vorschläge sind gerade nicht erreichbar, wir machen ohne sie weiter.",
+    no_documents="Dazu habe ich kein Dokument gefunden.",
+    not_filed="Das Ticket konnte nicht angelegt werden. Es ist nichts verloren: Bitte versuchen Sie es noch einmal.",
+    gone="Das steht nicht mehr zur Wahl.",
+    trouble="Hier ist leider etwas schiefgegangen. Bitte senden Sie das gleich noch einmal.",
+    fields={"description": "Beschreibung", "category": "Kategorie", "productId": "Produkt", "subject": "Betreff"},
+    words={
+        "yes": ("ja", "j", "jo", "ok", "klar"),
+        "no": ("nein", "n", "nicht wirklich"),
+        "solved": ("gelöst", "geloest", "geht wieder", "hat geholfen", "danke"),
+        "none": ("nichts", "nein", "keines", "keins", "weiter"),
+        "leave": ("beenden", "abbrechen", "stop", "stopp", "tschüss", "ende"),
+        "skip": ("überspringen", "weiß nicht", "weiss nicht", "keine ahnung"),
+        "file": ("ja", "j", "ok", "anlegen", "absenden", "einverstanden"),
+        "back": ("zurück", "zurueck"),
+        "new": ("neu", "ja", "nochmal"),
+    },
+    greetings=("hallo", "hi", "guten tag", "guten morgen", "guten abend", "moin", "servus", "grüezi", "hilfe"),
+)
+
+LANGUAGES: Mapping[str, Texts] = {"en": ENGLISH, "fr": FRENCH, "de": GERMAN}
+"""The texts that are there."""
