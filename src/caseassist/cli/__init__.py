@@ -12,12 +12,15 @@ try:
 except ImportError as error:  # pragma: no cover (the wheel check runs without the extra)
     raise SystemExit("the command line needs the extra `cli`: pip install 'caseassist[cli]'") from error
 
-from caseassist.cli.diagram import diagram, schema
+from caseassist.cli.chat import chat
+from caseassist.cli.diagram import diagram
 from caseassist.cli.options import UNREADABLE
 from caseassist.cli.play import play
 from caseassist.cli.quarantine import quarantine
 from caseassist.cli.replay import replay
+from caseassist.cli.schema import schema
 from caseassist.cli.send import send
+from caseassist.cli.service import service
 from caseassist.cli.upkeep import erase, expire, prune, sinks
 from caseassist.cli.verify import verify
 
@@ -60,5 +63,5 @@ def main() -> None:
     """
 
 
-for command in (play, replay, send, quarantine, sinks, verify, expire, erase, prune, diagram, schema):
+for command in (chat, play, replay, send, quarantine, sinks, verify, expire, erase, prune, service, diagram, schema):
     main.add_command(command)
