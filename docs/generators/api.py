@@ -8,13 +8,23 @@ from docs.generators.code import class_section, function_section
 
 import caseassist
 from caseassist import diagram
+from caseassist.bot import Bot, Message, Reply
+from caseassist.conversation.conversation import Classify, Conversation, FileTicket, SuggestDocuments, Turn
+from caseassist.conversation.dialogue import Dialogue, Field, Stage
+from caseassist.conversation.prompts import Card, Choice, Prompt
+from caseassist.conversation.texts import Texts
 from caseassist.core.events import ClickEvent, Context, CustomEvent, Ticket
 from caseassist.core.fields import language_from_locale
 from caseassist.core.records import KeptRecord, Record, decode, decode_lines, encode, encode_lines, schema
 from caseassist.delivery.reports import Health, Progress, SinkHealth
 from caseassist.helpdesks.base import TicketCreator
+from caseassist.helpdesks.memory import MemoryTickets
 from caseassist.helpdesks.zendesk import ZendeskTickets
 from caseassist.script import Player
+from caseassist.service.base import SuggestionService
+from caseassist.service.client import CustomerService
+from caseassist.service.knowledge import Knowledge
+from caseassist.service.suggester import Suggester
 from caseassist.sinks.base import Sink
 from caseassist.sinks.memory import NullSink
 from caseassist.sinks.redacting import RedactingSink, ticket_members
@@ -26,6 +36,7 @@ from caseassist.wire.endpoints import Endpoint
 from caseassist.wire.reading import Coercion, Received, read_body, read_request
 from caseassist.wire.requests import WireFormat
 from caseassist.wire.secret import Secret
+from caseassist.wire.service import CaseAssistEndpoint
 
 ELSEWHERE: dict[type, str] = {
     Ticket: "[its members](events.md#ticket)",
@@ -40,10 +51,15 @@ ORDER = (
     "DrainReport", "CaseAssistError",
 )  # fmt: skip
 MORE: dict[str, tuple[Callable[..., Any], ...]] = {
+    "Bots": (Bot, Message, Reply, Prompt, Choice, Card),
+    "Conversations": (
+        Dialogue, Stage, Field, Texts, Conversation, Turn, Classify, SuggestDocuments, FileTicket,
+    ),
+    "Suggestions": (SuggestionService, CustomerService, Suggester, CaseAssistEndpoint, Knowledge),
     "Sinks": (Sink, StreamSink, NullSink, RedactingSink, ticket_members),
     "Stores": (Store, Ack, SinkState, Quarantined, StoreHealth),
     "What delivery tells": (Progress, Health, SinkHealth),
-    "Helpdesks": (TicketCreator, ZendeskTickets),
+    "Helpdesks": (TicketCreator, ZendeskTickets, MemoryTickets),
     "Tests of your own": (check_store, check_sink, check_ticket_creator, FakeClock, cut_off),
     "Sending to Coveo": (Endpoint, WireFormat, Secret, Transport, HTTPTransport),
     "Records and scripts": (
@@ -56,7 +72,7 @@ INTRODUCTION = """\
 # Python API
 
 The names of the first part come from `caseassist` itself. The second part has what is in modules of its own: for
-writing sinks and stores, for own endpoints, and for work on logs. [Errors](errors.md) and [events](events.md) have
+bots, for writing sinks and stores, for own endpoints, and for work on logs. [Errors](errors.md) and [events](events.md) have
 pages of their own. What is on none of these pages is not for use from outside and may change.
 
 Arguments after `*` are given by name.

@@ -14,10 +14,13 @@ import pytest
 from anyio import Event, current_time, from_thread, get_cancelled_exc_class
 from msgspec.structs import replace
 from tests import fakes
+from tests.integrations.conversations import Tickets
 
-from caseassist import transport
+from caseassist import bot, transport
+from caseassist.conversation.conversation import Conversation
 from caseassist.core.errors import SequenceConflict
 from caseassist.core.records import Record
+from caseassist.core.session import Session
 from caseassist.delivery import courier, pacing, turn
 from caseassist.delivery.courier import Courier
 from caseassist.delivery.queue import Queue
@@ -598,3 +601,51 @@ def close_ignores_its_deadline() -> None:
 )
 def health_never_bad() -> None:
     change(Courier, "health", lambda health: property(lambda courier: replace(health.fget(courier), ok=True)))
+
+
+# --- A bot does not do what it was told, or does it twice -------------------------------------------------------------
+
+
+@bug(
+    "A message that the platform delivers twice is acted on twice",
+    "tests/test_bot.py::test_another_worker_for_each_message_and_each_message_twice_tells_the_same_story[asyncio-created]",
+    "tests/core/test_session.py::test_a_message_has_one_turn_in_a_session",
+)
+def message_heard_twice() -> None:
+    change(Session, "apply", lambda apply: lambda session, record: replace(apply(session, record), message_ids=()))
+
+
+@bug(
+    "An answer for the ticket as it was overwrites one for the ticket as it is (headless keeps whatever comes last)",
+    "tests/conversation/test_any_replies.py::test_a_conversation_goes_on_whatever_happens",
+)
+def late_answer_taken() -> None:
+    def make(answer: Any) -> Any:
+        return lambda conversation, need, given, *, at: answer(conversation, conversation.need or need, given, at=at)
+
+    change(Conversation, "answer", make)
+
+
+@bug(
+    "A service that hangs, or raises what it likes, takes the conversation with it",
+    "tests/test_bot.py::test_whatever_services_do_it_goes_on[asyncio-raises]",
+)
+def service_ends_the_conversation() -> None:
+    async def bare(answer: Any, kind: Any, timeout_s: float) -> Any:
+        return await answer
+
+    change(bot, "_or_error", lambda _: bare)
+
+
+@bug(
+    "A ticket is filed again when the first answer was lost",
+    "tests/test_bot.py::test_cut_off_at_any_await_and_given_again_a_message_has_one_turn[asyncio-created]",
+)
+def ticket_filed_twice() -> None:
+    def make(file: Any) -> Any:
+        async def file_anew(tickets: Any, ticket: Any, context: Any, *, key: str) -> Any:
+            return await file(tickets, ticket, context, key=f"{key} {len(tickets.filed)}")
+
+        return file_anew
+
+    change(Tickets, "create_ticket", make)
