@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from tests.integrations.conversations import CONTEXT, CONVERSATIONS, PROBLEM, Said, Service, Tickets, story, told
 
@@ -360,6 +361,19 @@ async def test_what_was_said_is_not_said_twice_but_what_could_not_be_sent_is(bot
     for _ in range(2):  # without an id, every message is a new one
         await bot.answer(message("hm"), send)
     assert len(said) == 3
+
+
+async def test_a_message_that_comes_again_while_it_is_answered_is_answered_once(bot: Bot) -> None:
+    said: list[str] = []
+
+    async def send(prompt: Prompt) -> None:
+        await anyio.lowlevel.checkpoint()
+        said.append(prompt.step)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(bot.answer, message(PROBLEM, message_id="m1"), send)
+    assert said == ["asking"]
 
 
 async def test_few_conversations_in_memory_are_enough(bot: Bot) -> None:

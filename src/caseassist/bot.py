@@ -70,8 +70,10 @@ class _Talk:
 
     def __init__(self) -> None:
         self.lock = anyio.Lock()
+        self.speaking = anyio.Lock()
+        """Held from hearing a message until the answer is said: answers come in the order of the messages."""
         self.users = 0
-        """How many hold the lock or wait for it."""
+        """How many hold a lock or wait for one."""
         self.number = 0
         """How many sessions it has had."""
         self.conversation: Conversation | None = None
@@ -145,8 +147,18 @@ class Bot:
         """Take a message and say what there is to say: as :meth:`reply`, for platforms where that is a message, too.
 
         ``say``: sends a prompt. It is not called for a message that this worker has answered before. What it raises is
-        raised; the message can be given again then. If nothing can be recorded, that is said, and raised.
+        raised; the message can be given again then. Answers in one conversation are said in the order of its messages.
+        If nothing can be recorded, that is said, and raised.
         """
+        talk = self._talk(self._key(message.conversation_id))
+        talk.users += 1
+        try:
+            async with talk.speaking:
+                await self._answer(message, say)
+        finally:
+            talk.users -= 1
+
+    async def _answer(self, message: Message, say: Callable[[Prompt], Awaitable[object]]) -> None:
         said = (message.conversation_id, message.message_id or "")
         if message.message_id is not None and said in self._said:
             return
