@@ -13,7 +13,7 @@ from rich.table import Table
 
 from benchmarks.results import Result
 
-NAMES = ("encode", "decode", "step", "step_file", "live", "sqlite_store", "http_sink", "courier")
+NAMES = ("encode", "decode", "step", "step_file", "live", "sqlite_store", "http_sink", "courier", "conversations")
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ HEADER = "<!-- Written by docs/generate.py from the code: do not edit it, edit t
 PAGES = {
     "api.md": "api",
     "cli.md": "cli",
+    "conversation.md": "conversation",
     "errors.md": "errors",
     "events.md": "events",
     "life-cycle.svg": "picture",

@@ -1,7 +1,11 @@
 """The bot: what happens in a conversation is in the store, once, whoever takes the message and whatever breaks."""
 
+import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from copy import copy
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +17,7 @@ from tests.integrations.conversations import CONTEXT, CONVERSATIONS, PROBLEM, Sa
 from caseassist.bot import Bot, Message, Reply
 from caseassist.conversation.dialogue import Dialogue, Stage
 from caseassist.conversation.prompts import Prompt
-from caseassist.core.errors import InvalidAction, NoSuggestions, StoreUnavailable
+from caseassist.core.errors import InvalidAction, NoSuggestions, SequenceConflict, SessionErased, StoreUnavailable
 from caseassist.core.events import Context, Ticket, TicketCreateStart, TurnTaken
 from caseassist.core.records import Record
 from caseassist.live import CaseAssist
@@ -23,13 +27,13 @@ from caseassist.testing.cancellation import cut_off
 
 
 @asynccontextmanager
-async def workers(path: Path, count: int, **options: Any) -> AsyncGenerator[list[Bot]]:
+async def workers(path: Path, count: int, tickets: Any = None, service: Any = None) -> AsyncGenerator[list[Bot]]:
     """Bots on one store, as if each were in a process of its own."""
     async with AsyncExitStack() as stack:
         bots = []
         for _ in range(count):
             assist = await stack.enter_async_context(CaseAssist(CONTEXT, store=SQLiteStore(path)))
-            bots.append(Bot(assist, **({"tickets": Tickets(), "service": Service()} | options)))
+            bots.append(Bot(assist, tickets=tickets or Tickets(), service=service or Service()))
         yield bots
 
 
@@ -37,6 +41,9 @@ async def workers(path: Path, count: int, **options: Any) -> AsyncGenerator[list
 async def bot() -> AsyncGenerator[Bot]:
     async with CaseAssist(CONTEXT) as assist:
         yield Bot(assist, tickets=Tickets(), service=Service())
+
+
+WORDS = ("It is broken", "1", "2", "no", "yes", "new", "hello", "thanks")
 
 
 def message(text: str | None = None, choice: str | None = None, **members: Any) -> Message:
@@ -63,7 +70,7 @@ async def test_what_is_returned_is_what_was_recorded(bot: Bot) -> None:
         reply = await say(bot, said)
         records += reply.records
     assert records == list(await bot.assist.load(reply.session_id))
-    assert reply.session_id == bot.session_id("c1", 1)
+    assert reply.session_id == (await bot.session_ids("c1"))[0]
 
 
 async def test_a_chat_that_is_opened_is_greeted_once(bot: Bot) -> None:
@@ -79,12 +86,14 @@ async def test_after_the_end_only_what_asks_for_it_starts_a_new_session(bot: Bot
     thanks = await say(bot, Said(text="Thanks!"))
     assert (thanks.prompt, thanks.records) == (ended.prompt, ())
     again = await say(bot, Said(choice="new"), message_id="m9")
-    assert again.session_id == bot.session_id("c1", 2)
+    assert again.session_id == (await bot.session_ids("c1"))[1]
     assert again.prompt.step == "describing"
-    first, second = [await bot.assist.load(bot.session_id("c1", number)) for number in (1, 2)]
+    first, second = [await bot.assist.load((await bot.session_ids("c1"))[number - 1]) for number in (1, 2)]
     assert first[0].context.client_id == second[0].context.client_id
     await say(bot, Said(choice="leave"))
-    assert (await bot.reply(message())).session_id == bot.session_id("c1", 3), "opening the chat asks for it, too"
+    assert (await bot.reply(message())).session_id == (await bot.session_ids("c1"))[2], (
+        "opening the chat asks for it, too"
+    )
 
 
 async def test_a_message_from_before_a_new_session_is_known_there(bot: Bot) -> None:
@@ -104,7 +113,8 @@ async def test_any_worker_finds_the_latest_of_many_sessions(sessions: int, tmp_p
             await say(one, Said(choice="leave"))
         await one.reply(message())
         reply = await say(other, Said(text=PROBLEM))
-        assert reply.session_id == one.session_id("c1", sessions + 1)
+        ids = await other.session_ids("c1")
+        assert (len(ids), ids[-1]) == (sessions + 1, reply.session_id)
 
 
 async def test_conversations_users_and_bots_are_kept_apart(bot: Bot) -> None:
@@ -141,23 +151,81 @@ async def test_what_is_known_of_the_case_is_not_asked(bot: Bot) -> None:
     assert (await bot.reply(message(conversation_id="c2"))).prompt.step == "describing"
 
 
-async def test_a_session_that_expired_says_so_and_a_new_one_can_be_had(bot: Bot) -> None:
-    await say(bot, Said(text=PROBLEM))
-    assert await bot.assist.expire(idle_s=0) == [bot.session_id("c1", 1)]
-    reply = await say(bot, Said(text="Electrical"))
-    assert "was closed" in reply.prompt.text
-    assert reply.prompt.ended
-    assert (await say(bot, Said(choice="new"))).session_id == bot.session_id("c1", 2)
+async def test_after_a_session_expired_what_is_said_begins_a_new_one(bot: Bot) -> None:
+    await say(bot, Said(text="Something else"))
+    (first,) = await bot.session_ids("c1")
+    assert await bot.assist.expire(idle_s=0) == [first]
+    assert (await say(bot, Said(text="hello"))).prompt.step == "describing"
+    assert await bot.assist.expire(idle_s=0) != []
+    reply = await say(bot, Said(text=PROBLEM))
+    assert reply.prompt.step == "asking"
+    assert reply.records[-1].ticket.description == PROBLEM
+    assert await bot.session_ids("c1") == [*dict.fromkeys([first, *await bot.session_ids("c1")])]
+    assert len(await bot.session_ids("c1")) == 3
+
+
+async def test_the_next_day_what_is_said_begins_a_new_session() -> None:
+    now = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    async with CaseAssist(CONTEXT, clock=lambda: now) as assist:
+        bot = Bot(assist, tickets=Tickets(), service=Service())
+        await say(bot, Said(text=PROBLEM))
+        await say(bot, Said(choice="leave"))
+        now += timedelta(minutes=29)
+        assert (await say(bot, Said(text="It is broken again"))).prompt.ended
+        now += timedelta(days=1)
+        reply = await say(bot, Said(text="It is broken again"))
+        assert reply.records[-1].ticket.description == "It is broken again"
+        assert [reply.session_id] == (await bot.session_ids("c1"))[1:]
 
 
 async def test_a_person_who_was_erased_begins_anew(bot: Bot) -> None:
     await say(bot, Said(text=PROBLEM))
-    await bot.assist.erase(session_id=bot.session_id("c1", 1))
-    with pytest.raises(Exception, match="erased"):  # what this worker has in mind is not what the store has
+    (first,) = await bot.session_ids("c1")
+    await bot.assist.erase(session_id=first)
+    with pytest.raises(SessionErased):  # what this worker has in mind is not what the store has
         await say(bot, Said(choice="skip"))
-    assert (await say(bot, Said(text="hm"))).prompt.ended
-    reply = await say(bot, Said(choice="new"))
-    assert (reply.session_id, reply.prompt.step) == (bot.session_id("c1", 2), "describing")
+    reply = await say(bot, Said(text="It is broken again"))
+    assert (reply.session_id != first, reply.prompt.step) == (True, "asking")
+
+
+@pytest.mark.parametrize("forgets", ["prune", "bounds", "restart"])
+async def test_no_session_id_comes_twice_whatever_a_store_forgets(forgets: str, tmp_path: Path) -> None:
+    now = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    ids: list[str] = []
+    tickets = Tickets()
+    lasting = SQLiteStore(tmp_path / "cases.db") if forgets == "prune" else None
+    bounded = MemoryStore(max_records=40) if forgets == "bounds" else None
+    for _ in range(6):
+        store = lasting or bounded or MemoryStore()
+        async with CaseAssist(CONTEXT, store=store, clock=partial(copy, now)) as assist:
+            bot = Bot(assist, tickets=tickets, service=Service(), conversations=1)
+            for said in CONVERSATIONS["created"]:
+                reply = await say(bot, said)
+            assert reply.prompt.step == "created"
+            ids.append(reply.session_id)
+            await bot.reply(message(conversation_id="other", message_id=f"{now}"))
+            if lasting:
+                await lasting.prune(now + timedelta(seconds=1))
+        now += timedelta(days=1)
+    assert len(set(ids)) == 6
+    assert len(tickets.filed) == 6, "each was filed for itself"
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_many_workers_are_as_good_as_one(seed: int, tmp_path: Path) -> None:
+    async def lead(path: Path, count: int) -> list[Any]:
+        rng, who = random.Random(seed), random.Random(seed + 1)
+        steps: list[Any] = []
+        async with workers(path, count, tickets=Tickets()) as bots:
+            reply = await bots[0].reply(message())
+            for number in range(40):
+                ids = [choice.id for choice in reply.prompt.choices]
+                said = Said(choice=rng.choice(ids)) if rng.random() < 0.6 else Said(text=rng.choice(WORDS))
+                reply = await say(who.choice(bots), said, f"m{number}")
+                steps.append((said, reply.session_id, reply.prompt))
+        return steps
+
+    assert await lead(tmp_path / "many.db", 3) == await lead(tmp_path / "one.db", 1)
 
 
 # Redelivery and restarts
@@ -175,7 +243,7 @@ async def test_another_worker_for_each_message_and_each_message_twice_tells_the_
                 again = await say(bot, said, f"m{number}")
                 assert (again.prompt, again.records, again.repeated) == (reply.prompt, (), True)
     async with workers(tmp_path / "cases.db", 1) as (bot,):
-        assert story(await bot.assist.load(bot.session_id("c1", 1))) == await told(name)
+        assert story(await bot.assist.load((await bot.session_ids("c1"))[0])) == await told(name)
 
 
 async def test_two_messages_at_once_through_two_workers_have_a_turn_each(tmp_path: Path) -> None:
@@ -184,7 +252,7 @@ async def test_two_messages_at_once_through_two_workers_have_a_turn_each(tmp_pat
             async with anyio.create_task_group() as tasks:
                 for number, bot in enumerate(bots):
                     tasks.start_soon(say, bot, Said(text=f"It is broken, {number}"), f"{round_}-{number}")
-        records = await bots[0].assist.load(bots[0].session_id("c1", 1))
+        records = await bots[0].assist.load((await bots[0].session_ids("c1"))[0])
     assert whole(records)
     assert sum(isinstance(record.event, TicketCreateStart) for record in records) == 1
     ids = {record.event.message_id for record in records if isinstance(record.event, TurnTaken)} - {None}
@@ -198,7 +266,7 @@ async def test_the_same_message_at_once_through_many_workers_has_one_turn(tmp_pa
             async with anyio.create_task_group() as tasks:
                 for bot in bots:
                     tasks.start_soon(say, bot, said, f"m{number}")
-        records = await bots[0].assist.load(bots[0].session_id("c1", 1))
+        records = await bots[0].assist.load((await bots[0].session_ids("c1"))[0])
         assert whole(records)
         assert story(records) == await told("created")
     assert len(tickets.filed) == 1
@@ -239,7 +307,7 @@ async def test_cut_off_at_any_await_and_given_again_a_message_has_one_turn(end: 
                 k += 1
             count += k
             await lead(bot, number)
-        records = await bot.assist.load(bot.session_id("c1", 1))
+        records = await bot.assist.load((await bot.session_ids("c1"))[0])
         assert whole(records)
         assert story(records) == await told(end)
     assert count > len(CONVERSATIONS[end])
@@ -256,7 +324,7 @@ async def test_without_suggestions_it_goes_on_and_says_so(bot: Bot) -> None:
         bot = Bot(bot.assist, tickets=Tickets(), service=service, name=f"{service}")
         reply = await say(bot, Said(text=PROBLEM))
         assert reply.prompt.step == "asking"
-        assert "cannot reach the suggestions" in reply.prompt.text
+        assert ("cannot reach the suggestions" in reply.prompt.text) == (service is down), "who has none expects none"
         reply = await say(bot, Said(choice="skip"))
         assert reply.prompt.step == "reviewing"
         assert (await say(bot, Said(choice="file"))).prompt.step == "created"
@@ -376,13 +444,80 @@ async def test_a_message_that_comes_again_while_it_is_answered_is_answered_once(
     assert said == ["asking"]
 
 
+async def test_of_what_was_said_only_the_latest_is_kept_in_mind(bot: Bot) -> None:
+    bot = Bot(bot.assist, tickets=Tickets(), service=Service(), conversations=2)
+    said: list[Prompt] = []
+
+    async def keep(prompt: Prompt) -> None:
+        said.append(prompt)
+
+    for message_id in ("m1", "m2", "m3", "m2", "m3", "m1"):
+        await bot.answer(message(PROBLEM, message_id=message_id), keep)
+    assert len(said) == 4, "what is said again is what there is to say now"
+    assert said[-1] == said[-2]
+
+
+async def test_a_conversation_that_is_under_way_is_not_forgotten_for_a_newer_one(bot: Bot) -> None:
+    class Slow(Service):
+        async def classify(self, ticket: Ticket, context: Context) -> Any:
+            started.set()
+            await go_on.wait()
+            return await super().classify(ticket, context)
+
+    started, go_on = anyio.Event(), anyio.Event()
+    bot = Bot(bot.assist, tickets=Tickets(), service=Slow(), conversations=1)
+    replies: list[Reply] = []
+
+    async def take(text: str) -> None:
+        replies.append(await bot.reply(message(text)))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(take, PROBLEM)
+        await started.wait()
+        tasks.start_soon(take, "Electrical")  # waits for its turn
+        for number in (2, 3):  # there is room for none of them, and then for one
+            assert (await bot.reply(message(conversation_id=f"c{number}"))).prompt.step == "describing"
+        go_on.set()
+    assert [reply.prompt.step for reply in replies] == ["asking", "reading"]
+    assert whole(await bot.assist.load((await bot.session_ids("c1"))[0]))
+
+
+class Contended(MemoryStore):
+    """Another worker is always faster, ``times`` times."""
+
+    times = 0
+    tries = 0
+
+    async def append(self, *args: Any, **options: Any) -> Any:
+        self.tries += 1
+        if self.tries <= self.times:
+            raise SequenceConflict("c1", expected=0, found=1)
+        return await super().append(*args, **options)
+
+
+@pytest.mark.parametrize(("times", "heard"), [(3, True), (10_000, False)])
+async def test_who_always_comes_too_late_gives_up_and_has_recorded_nothing(times: int, heard: bool) -> None:
+    store = Contended()
+    store.times = times
+    async with CaseAssist(CONTEXT, store=store) as assist:
+        bot = Bot(assist, tickets=Tickets(), service=Service())
+        if heard:
+            assert (await bot.reply(message())).prompt.step == "describing"
+        else:
+            with pytest.raises(SequenceConflict):
+                await bot.reply(message())
+            assert await bot.session_ids("c1") == []
+        store.times = 0
+        assert (await bot.reply(message(PROBLEM))).prompt.step == "asking"
+
+
 async def test_few_conversations_in_memory_are_enough(bot: Bot) -> None:
     bot = Bot(bot.assist, tickets=Tickets(), service=Service(), conversations=2)
     for number in range(6):
         for said in CONVERSATIONS["solved"]:
             await bot.reply(message(said.text, said.choice, conversation_id=f"c{number}"))
     for number in range(6):
-        assert story(await bot.assist.load(bot.session_id(f"c{number}", 1))) == await told("solved")
+        assert story(await bot.assist.load((await bot.session_ids(f"c{number}"))[0])) == await told("solved")
 
 
 # Set-up
@@ -390,11 +525,12 @@ async def test_few_conversations_in_memory_are_enough(bot: Bot) -> None:
 
 async def test_a_bot_that_cannot_work_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="search hub"):
-        Bot(CaseAssist(), tickets=Tickets())
-    Bot(CaseAssist(), tickets=Tickets(), dialogue=Dialogue(stages=(Stage(name="only"),)))
+        Bot(CaseAssist(), tickets=Tickets(), service=Service())
+    Bot(CaseAssist(), tickets=Tickets())
+    Bot(CaseAssist(), tickets=Tickets(), service=Service(), dialogue=Dialogue(stages=(Stage(name="only"),)))
     for options in ({"name": ""}, {"service_timeout_s": 0}, {"ticket_timeout_s": -1}, {"conversations": 0}):
         with pytest.raises(ValueError, match=r"name|positive"):
-            Bot(CaseAssist(CONTEXT), tickets=Tickets(), **options)  # type: ignore[arg-type]
+            Bot(CaseAssist(CONTEXT), tickets=Tickets(), **options)
 
 
 def test_a_message_does_not_show() -> None:
@@ -403,3 +539,8 @@ def test_a_message_does_not_show() -> None:
 
 def test_a_failed_service_is_told_in_words() -> None:
     assert str(NoSuggestions("down")) == "down"
+
+
+async def test_a_reply_shows_where_it_stands_only(bot: Bot) -> None:
+    reply = await say(bot, Said(text=PROBLEM))
+    assert repr(reply) == f"<Reply asking in {reply.session_id}>"

@@ -40,8 +40,9 @@ ALLOWED: dict[str, set[str]] = {
     "reports": {"core", "sinks.base", "reports"},
     "diagram": {"core"},
     "script": {"core", "live"},
-    "bot": {"core", "conversation", "live", "service.base", "helpdesks.base"},
-    "integrations": {"core", "conversation", "live", "bot", "service.base", "helpdesks.base", "integrations"},
+    "chats": {"core", "live"},
+    "bot": {"chats", "core", "conversation", "live", "service.base", "helpdesks.base"},
+    "integrations": {"core", "conversation", "live", "bot", "chats", "service.base", "helpdesks.base", "integrations"},
     "testing": {"core", "wire", "transport", "stores", "sinks", "delivery", "live", "helpdesks", "testing"},
 }
 """What a module may import, by the longest name that fits. ``cli`` and the package itself stand on top of all."""
@@ -67,11 +68,27 @@ OPTIONAL = {
     "jsonschema",
     "starlette",
     "hypercorn",
+    "slack_bolt",
+    "slack_sdk",
+    "aiohttp",
+    "aiogram",
+    "pydantic",
+    "pydantic_ai",
+    "agents",
+    "openai",
+    "microsoft_agents",
+    "langgraph",
+    "langchain_core",
+    "msal",
 }
 NEEDED = {
     "cli": {"click", "rich"},
     "service.standin": {"starlette", "hypercorn"},
     "integrations.asgi": {"starlette"},
+    "integrations.slack": {"slack_bolt"},
+    "integrations.m365": {"microsoft_agents"},
+    "integrations.pydantic_ai": {"pydantic_ai"},
+    "integrations.openai_agents": {"agents"},
 }
 """Which optional packages a module may import."""
 

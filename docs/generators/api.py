@@ -72,8 +72,8 @@ INTRODUCTION = """\
 # Python API
 
 The names of the first part come from `caseassist` itself. The second part has what is in modules of its own: for
-bots, for writing sinks and stores, for own endpoints, and for work on logs. [Errors](errors.md) and [events](events.md) have
-pages of their own. What is on none of these pages is not for use from outside and may change.
+bots, for writing sinks and stores, for own endpoints, and for work on logs. [Errors](errors.md) and
+[events](events.md) have pages of their own. What is on none of these pages is not for use from outside and may change.
 
 Arguments after `*` are given by name.
 """

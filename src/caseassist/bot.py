@@ -6,19 +6,18 @@ conversation decides, asks the services that the conversation waits for, and say
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from itertools import islice
+from typing import Any
 
 import anyio
 import msgspec
 
-from caseassist.conversation.conversation import Classify, Conversation, FileTicket, Need, SuggestDocuments
+from caseassist.chats import Chats, answer_in_time, language_of, ticket_key
+from caseassist.conversation.conversation import Classify, Conversation, FileTicket, Need
 from caseassist.conversation.dialogue import Dialogue
 from caseassist.conversation.prompts import Prompt
-from caseassist.core.erasure import is_erased
 from caseassist.core.errors import CaseAssistError, NoSuggestions, SequenceConflict, ServiceError, TicketNotCreated
-from caseassist.core.events import ClassificationsOffered, Context, DocumentsOffered, Ticket
-from caseassist.core.fields import language_from_locale
-from caseassist.core.identity import client_id_from
+from caseassist.core.events import ClassificationsOffered, DocumentsOffered, Ticket
 from caseassist.core.records import Record
 from caseassist.core.session import Session
 from caseassist.helpdesks.base import TicketCreator
@@ -27,9 +26,8 @@ from caseassist.service.base import SuggestionService
 
 __all__ = ["Bot", "Message", "Reply"]
 
-CONFLICTS = 8
+CONFLICTS = 32
 """How often a message is decided anew because another worker was faster with another one."""
-MAX_ID = 256
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,9 +62,12 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     repeated: bool = False
     """The message was heard before: nothing was recorded for it again."""
 
+    def __repr__(self) -> str:
+        return f"<Reply {self.prompt.step} in {self.session_id}>"
+
 
 class _Talk:
-    """One conversation on the platform, as far as this worker knows it."""
+    """A chat, as far as this worker knows it."""
 
     def __init__(self) -> None:
         self.lock = anyio.Lock()
@@ -74,8 +75,6 @@ class _Talk:
         """Held from hearing a message until the answer is said: answers come in the order of the messages."""
         self.users = 0
         """How many hold a lock or wait for one."""
-        self.number = 0
-        """How many sessions it has had."""
         self.conversation: Conversation | None = None
         """Of the latest session. None: look into the store."""
         self.earlier: tuple[str, ...] = ()
@@ -86,8 +85,8 @@ class Bot:
     """Leads conversations: one per conversation id, each a sequence of sessions.
 
     ``assist``: where they are recorded; open it before, close it after. Its context needs a search hub if documents
-    are shown. ``tickets``: files tickets. ``service``: gives suggestions; the dialogue goes on without, and says so, if
-    there is none. ``dialogue``: what is asked and said. ``name``: of this bot; conversation and user ids are its own,
+    are shown. ``tickets``: files tickets. ``service``: gives suggestions; without one, the dialogue is led without. If it
+    fails, the dialogue goes on, and says so. ``dialogue``: what is asked and said. ``name``: of this bot; conversation and user ids are its own,
     so two platforms, or two bots on one store, have two names. ``service_timeout_s``, ``ticket_timeout_s``: seconds
     that the person waits for suggestions and for a ticket, whatever the services themselves promise.
     ``conversations``: how many are kept in memory; a limit on memory, not on how many there are.
@@ -104,18 +103,17 @@ class Bot:
         dialogue: Dialogue | None = None,
         name: str = "caseassist",
         service_timeout_s: float = 5.0,
-        ticket_timeout_s: float = 15.0,
+        ticket_timeout_s: float = 20.0,
         conversations: int = 10_000,
     ) -> None:
-        if not name:
-            raise ValueError("a bot needs a name: its conversation ids are its own")
         if not (service_timeout_s > 0 and ticket_timeout_s > 0 and conversations > 0):
             raise ValueError("service_timeout_s, ticket_timeout_s and conversations must be positive")
-        self.dialogue = Dialogue() if dialogue is None else dialogue
+        dialogue = Dialogue() if dialogue is None else dialogue
+        self.dialogue = dialogue if service is not None else dialogue.without_suggestions()
         if any(stage.documents for stage in self.dialogue.stages) and not assist.context.search_hub:
             raise ValueError("the context needs a search hub, without which no opened document can be logged")
         self.assist = assist
-        self.name = name
+        self._chats = Chats(assist, name)
         self._tickets = tickets
         self._service = service
         self._service_timeout_s = service_timeout_s
@@ -133,8 +131,8 @@ class Bot:
 
         Raises StoreError when nothing can be recorded, InvalidAction for a ticket that breaks a rule, and NotRunning.
         """
-        key = self._key(message.conversation_id)
-        message_id = _id_of(message.message_id, self.name) or self.assist.new_id()
+        key = self._chats.key(message.conversation_id)
+        message_id = self._chats.message_id(message.message_id)
         talk = self._talk(key)
         talk.users += 1
         try:
@@ -150,7 +148,7 @@ class Bot:
         raised; the message can be given again then. Answers in one conversation are said in the order of its messages.
         If nothing can be recorded, that is said, and raised.
         """
-        talk = self._talk(self._key(message.conversation_id))
+        talk = self._talk(self._chats.key(message.conversation_id))
         talk.users += 1
         try:
             async with talk.speaking:
@@ -175,23 +173,19 @@ class Bot:
 
     def trouble(self, language: str | None = None) -> Prompt:
         """What to say when something failed that the person cannot do anything about."""
-        return Prompt(text=self.dialogue.texts_for(_language(language)).trouble, takes_text=True, step="trouble")
+        return Prompt(text=self.dialogue.texts_for(language_of(language)).trouble, takes_text=True, step="trouble")
 
-    def session_id(self, conversation_id: str, number: int) -> str:
-        """The id of the ``number``-th session of a conversation, from 1."""
-        return f"{self._key(conversation_id)}-{number}"
-
-    def _key(self, conversation_id: str) -> str:
-        return client_id_from(_text(f"conversation {conversation_id}"), self.name)
+    async def session_ids(self, conversation_id: str) -> list[str]:
+        """The ids of a conversation's sessions that the store has, the latest last."""
+        return await self._chats.session_ids(conversation_id)
 
     def _talk(self, key: str) -> _Talk:
         talk = self._talks.setdefault(key, _Talk())
         self._talks.move_to_end(key)
         if len(self._talks) > self._most:
-            for other, idle in self._talks.items():
-                if not idle.users and idle is not talk:
-                    del self._talks[other]
-                    break
+            idle = (other for other, one in self._talks.items() if not one.users and one is not talk)
+            for other in list(islice(idle, len(self._talks) - self._most)):
+                del self._talks[other]
         return talk
 
     async def _hear(self, key: str, talk: _Talk, message: Message, message_id: str) -> Reply:
@@ -200,77 +194,63 @@ class Bot:
         tries = 0
         while True:
             tries += 1
+            known = talk.conversation is not None
             try:
-                if talk.conversation is None:
-                    await self._look_up(key, talk)
                 repeated = await self._take(key, talk, message, message_id, records)
                 await self._work(talk, records)
             except SequenceConflict:
                 talk.conversation = None
-                if tries == CONFLICTS:
+                if tries >= CONFLICTS:
                     raise
+                continue
             except BaseException:  # cut off or refused: the store knows what was recorded
                 talk.conversation = None
                 raise
-            else:
-                assert talk.conversation is not None
-                return Reply(
-                    prompt=talk.conversation.prompt,
-                    session_id=talk.conversation.session.id,
-                    records=tuple(records),
-                    repeated=repeated and not records,
-                )
-
-    async def _look_up(self, key: str, talk: _Talk) -> None:
-        """Find the latest session of a conversation in the store: their numbers have no gaps."""
-        low, high = talk.number, talk.number + 1
-        while await self.assist.load(f"{key}-{high}"):
-            low, high = high, high * 2
-        while high - low > 1:
-            middle = (low + high) // 2
-            if await self.assist.load(f"{key}-{middle}"):
-                low = middle
-            else:
-                high = middle
-        talk.number = low
-        talk.earlier = (await self._fold(key, low - 1)).message_ids if low > 1 else ()
-        talk.conversation = Conversation(self.dialogue, await self._fold(key, low))
-
-    async def _fold(self, key: str, number: int) -> Session:
-        """A session as the store has it; a new one if there is none, or if it was erased."""
-        session = Session(id=f"{key}-{number}", life_cycle=self.assist.life_cycle)
-        records = await self.assist.load(session.id) if number else ()
-        if records and is_erased(records[0]):
-            return msgspec.structs.replace(session, state="quit", next_seq=records[-1].seq + 1)
-        return Session.fold(records, session)
+            assert talk.conversation is not None
+            if (
+                not records and known
+            ):  # nothing was appended, so nothing told whether what we knew is what the store has
+                talk.conversation = None
+                continue
+            return Reply(
+                prompt=talk.conversation.prompt,
+                session_id=talk.conversation.session.id,
+                records=tuple(records),
+                repeated=repeated and not records,
+            )
 
     async def _take(self, key: str, talk: _Talk, message: Message, message_id: str, records: list[Record]) -> bool:
         """Record what a message makes. Returns whether it was heard before."""
+        if talk.conversation is None:
+            latest = await self._chats.latest(key)
+            talk.conversation, talk.earlier = Conversation(self.dialogue, latest.session), latest.earlier
         conversation = talk.conversation
-        assert conversation is not None
-        if message_id in talk.earlier or message_id in conversation.session.message_ids:
+        session = conversation.session
+        if message_id in talk.earlier or message_id in session.message_ids:
             return True
         opens = message.text is None and message.choice is None
-        ended = conversation.ended
-        if not talk.number or (ended and (opens or conversation.wants_new(message.text, choice=message.choice))):
-            session = Session(id=f"{key}-{talk.number + 1}", life_cycle=self.assist.life_cycle)
-            turn = Conversation(self.dialogue, session).start(
-                None if ended else message.text,
-                ticket=message.ticket,
-                context=self._context(message),
-                message_id=message_id,
-                at=self.assist.clock(),
+        at = self.assist.clock()
+        text = message.text
+        if conversation.ended and not opens and not conversation.left_long_ago(at):
+            text = None  # what was said to an ended conversation is no problem yet
+            opens = conversation.wants_new(message.text, choice=message.choice)
+            if not opens:
+                return False
+        if conversation.ended or not session.next_seq:
+            begun = self._chats.next(session) if conversation.ended else session
+            context = self.assist.context_of(
+                self._chats.client_id(message.conversation_id, message.user_id),
+                {"language": language_of(message.language)},
             )
-            await self._append(turn.records, records)
-            talk.number += 1
-            talk.earlier = conversation.session.message_ids
+            turn = Conversation(self.dialogue, begun).start(
+                text, ticket=message.ticket, context=context, message_id=message_id, at=at
+            )
+            talk.earlier = session.message_ids
         elif opens:
             return False
         else:
-            turn = conversation.reply(
-                message.text, choice=message.choice, message_id=message_id, at=self.assist.clock()
-            )
-            await self._append(turn.records, records)
+            turn = conversation.reply(message.text, choice=message.choice, message_id=message_id, at=at)
+        await self._append(turn.records, records)
         talk.conversation = turn.conversation
         return False
 
@@ -279,76 +259,28 @@ class Bot:
         conversation = talk.conversation
         assert conversation is not None
         while (need := conversation.need) is not None:
-            answer = await self._ask(need, conversation.session.context)
+            answer = await self._ask(need, conversation.session)
             turn = conversation.answer(need, answer, at=self.assist.clock())
             await self._append(turn.records, records)
             talk.conversation = conversation = turn.conversation
 
     async def _ask(
-        self, need: Need, context: Context
+        self, need: Need, session: Session
     ) -> ClassificationsOffered | DocumentsOffered | str | ServiceError:
         """The answer of a service, or the error that tells why there is none."""
-        match need:
-            case Classify() | SuggestDocuments() if self._service is None:
-                return NoSuggestions("there is no service")
-            case Classify():
-                assert self._service is not None
-                proposed = self._service.classify(need.ticket, context)
-                return await _or_error(proposed, NoSuggestions, self._service_timeout_s)
-            case SuggestDocuments():
-                assert self._service is not None
-                suggested = self._service.suggest_documents(need.ticket, context)
-                return await _or_error(suggested, NoSuggestions, self._service_timeout_s)
-            case FileTicket():
-                filed = self._tickets.create_ticket(need.ticket, context, key=need.session_id)
-                return await _or_error(filed, TicketNotCreated, self._ticket_timeout_s)
+        service, tickets = self._service, self._tickets
+        ticket, context = need.ticket, session.context
+        if isinstance(need, FileTicket):
+            key = ticket_key(session)
+            return await answer_in_time(
+                lambda: tickets.create_ticket(ticket, context, key=key), TicketNotCreated, self._ticket_timeout_s
+            )
+        if service is None:  # another worker had one
+            return NoSuggestions("there is no service")
+        ask = service.classify if isinstance(need, Classify) else service.suggest_documents
+        return await answer_in_time(lambda: ask(ticket, context), NoSuggestions, self._service_timeout_s)
 
     async def _append(self, decided: tuple[Record, ...], records: list[Record]) -> None:
         if decided:
             await self.assist.append(decided)
             records += decided
-
-    def _context(self, message: Message) -> Context:
-        user = message.user_id or message.conversation_id
-        return self.assist.context_of(
-            client_id=client_id_from(_text(user) or "nobody", self.name),
-            context={"language": _language(message.language)},
-        )
-
-
-Answered = TypeVar("Answered")
-
-
-async def _or_error(answer: Awaitable[Answered], kind: type[ServiceError], timeout_s: float) -> Answered | ServiceError:
-    """What a service answers, or an error: whatever a service does, the conversation goes on.
-
-    Of what is raised but is no ServiceError only the type is told: its text could hold what was sent.
-    """
-    with anyio.move_on_after(timeout_s):
-        try:
-            return await answer
-        except ServiceError as error:
-            return error
-        except Exception as error:  # noqa: BLE001 (somebody else's code)
-            return kind(f"it failed: {type(error).__name__}")
-    return kind(f"there was no answer in {timeout_s:g} s")
-
-
-def _id_of(message_id: str | None, name: str) -> str | None:
-    """The id of a message as it is recorded; one that cannot be, as a UUID made of it."""
-    if message_id and (len(message_id) > MAX_ID or not message_id.isprintable()):
-        return client_id_from(f"message {_text(message_id)}", name)
-    return message_id or None
-
-
-def _text(text: str) -> str:
-    """An id without halves of surrogate pairs, which no JSON can carry."""
-    return text.encode(errors="backslashreplace").decode()
-
-
-def _language(locale: str | None) -> str | None:
-    """The language of a locale; None if that says nothing to us."""
-    try:
-        return language_from_locale(locale) if locale else None
-    except ValueError:
-        return None

@@ -379,6 +379,11 @@ class CaseAssist:
         self._running()
         return await self.store.load(session_id)
 
+    async def sessions(self, prefix: str, limit: int) -> Sequence[str]:
+        """Return the ids of sessions that begin with a prefix: see :meth:`Store.sessions`. Raises NotRunning."""
+        self._running()
+        return await self.store.sessions(prefix, limit)
+
     async def _run(self, courier: Courier) -> None:
         """Deliver until told to stop, and not until the block is cancelled: it is drained first."""
         with anyio.CancelScope(shield=True):

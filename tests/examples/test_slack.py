@@ -96,5 +96,5 @@ async def test_the_program_leads_to_a_ticket_and_goes_on_after_it_was_killed(sla
     assert len(slack.acknowledged) == pushed == len(slack.messages)
     async with CaseAssist(CONTEXT, store=SQLiteStore(tmp_path / "cases.db")) as assist:
         bot = Bot(assist, tickets=Tickets(), name="slack-bot")
-        log = await assist.load(bot.session_id(f"{TEAM}/{DIRECT}", 1))
+        log = await assist.load((await bot.session_ids(f"{TEAM}/{DIRECT}"))[0])
     assert log[-1].ticket.id is not None

@@ -202,7 +202,8 @@ class Worker:
         self.bot = bot
 
     async def log(self, chat: int = CHAT) -> list[Record]:
-        return list(await self.bot.assist.load(self.bot.session_id(str(chat), 1)))
+        ids = await self.bot.session_ids(str(chat))
+        return list(await self.bot.assist.load(ids[0])) if ids else []
 
 
 @asynccontextmanager
@@ -364,7 +365,7 @@ async def program(folder: Path, **env: str) -> AsyncIterator[asyncio.subprocess.
 async def turns_in(path: Path) -> list[tuple[str | None, str]]:
     """The messages that had a turn in the first session of the chat, each with the action that came next."""
     async with CaseAssist(CONTEXT, store=SQLiteStore(path)) as assist:
-        log = await assist.load(Bot(assist, tickets=Tickets(), name="telegram-bot").session_id(str(CHAT), 1))
+        log = await assist.load((await Bot(assist, tickets=Tickets(), name="telegram-bot").session_ids(str(CHAT)))[0])
     assert [record.seq for record in log] == list(range(len(log)))
     return [
         (record.event.message_id, type(log[seq + 1].event).__name__)

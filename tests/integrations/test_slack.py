@@ -107,7 +107,8 @@ class Worker:
         self.app.listener_runner.listener_completion_handler = self._listeners
 
     async def log(self, conversation_id: str = f"{TEAM}/{DIRECT}", number: int = 1) -> Sequence[Record]:
-        return await self.bot.assist.load(self.bot.session_id(conversation_id, number))
+        ids = (await self.bot.session_ids(conversation_id))[number - 1 :]
+        return await self.bot.assist.load(ids[0]) if ids else ()
 
     async def deliver(self, *bodies: str, retry: int = 0) -> None:
         """Slack delivers requests, all at once. It is told at once that they have come."""

@@ -176,9 +176,8 @@ class _Terminal:
             self._say(card.url, dim=True)
         if prompt.choices and not prompt.ended:
             click.echo()
-            numbered = prompt.step != "describing"  # a number is a description there
             for number, choice in enumerate(prompt.choices, 1):
-                self._say(choice.label, before=f"{number}. " if numbered else "- ", fg="cyan")
+                self._say(choice.label, before=f"{number}. " if prompt.numbered else "- ", fg="cyan")
 
     def _say(self, text: str, *, before: str = "", **style: Any) -> None:
         for paragraph in text.splitlines():

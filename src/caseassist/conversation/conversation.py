@@ -21,15 +21,15 @@ import msgspec
 
 from caseassist.conversation.dialogue import Dialogue
 from caseassist.conversation.memory import remembered
-from caseassist.conversation.prompting import chosen_by, prompt_of
+from caseassist.conversation.prompting import chosen_by, is_greeting, prompt_of
 from caseassist.conversation.prompts import Prompt
 from caseassist.conversation.steps import ENDS
 from caseassist.conversation.texts import Texts
-from caseassist.conversation.turning import REPLIES, Turning, describe, select_automatically
+from caseassist.conversation.turning import REPLIES, Turning, add, describe, greets, select_automatically
 from caseassist.core.errors import ActionError, RepeatedMessage, ServiceError
 from caseassist.core.events import ClassificationsOffered, Context, DocumentsOffered, Ticket
 from caseassist.core.records import Record
-from caseassist.core.session import Session
+from caseassist.core.session import IDLE_S, Session
 
 __all__ = ["Classify", "Conversation", "FileTicket", "Need", "SuggestDocuments", "Turn"]
 
@@ -120,17 +120,21 @@ class Conversation:
     ) -> Turn:
         """A person comes, and may have told the problem already.
 
-        ``text``: their first message. ``ticket``, ``context``: as for :meth:`Session.start`; the dialogue's language
-        is taken where the context has none. Raises as :meth:`Session.start` does, and InvalidAction for a message id.
+        ``text``: their first message; it is added to the description if the ticket has one. ``ticket``, ``context``: as
+        for :meth:`Session.start`; the dialogue's language is taken where the context has none. Raises as
+        :meth:`Session.start` does, and InvalidAction for a message id.
         """
         if context.language is None:
             context = msgspec.structs.replace(context, language=self.dialogue.language)
         started = self.session.start(ticket, context, at=at)
+        told = (text or "").strip()
 
         def decide(turn: Turning) -> None:
+            if not greets(turn, told) and turn.session.ticket.description is not None:
+                add(turn, told)
             turn.go_on()
-            if text is not None and turn.memory.step == "describing":
-                describe(turn, text)
+            if not greets(turn, told) and turn.memory.step == "describing":
+                describe(turn, told)
 
         def greet(turn: Turning) -> None:
             turn.go_on()
@@ -148,8 +152,9 @@ class Conversation:
         if self.ended:
             return Turn(conversation=self, repeated=message_id in self.session.message_ids)
 
+        chosen = chosen_by(self.prompt, self._texts, text, choice)
+
         def decide(turn: Turning) -> None:
-            chosen = chosen_by(self.prompt, self._texts, text, choice)
             if chosen == "leave":
                 turn.follow("leave")
                 turn.act(turn.session.quit(at=at))
@@ -158,11 +163,21 @@ class Conversation:
             else:
                 REPLIES[self.step](turn, chosen, (text or "").strip())
 
-        return self._turn(decide, message_id, at, text=text)
+        return self._turn(decide, message_id, at, text=text if chosen is None else None)
 
     def wants_new(self, text: str | None = None, *, choice: str | None = None) -> bool:
-        """Whether a reply to a conversation that has ended asks for a new one."""
-        return self.ended and chosen_by(self.prompt, self._texts, text, choice) == "new"
+        """Whether a reply to a conversation that has ended asks for a new one: the choice, words, or a hello."""
+        if not self.ended:
+            return False
+        hello = text is not None and is_greeting(self.dialogue, text)
+        return hello or chosen_by(self.prompt, self._texts, text, choice) == "new"
+
+    def left_long_ago(self, at: datetime) -> bool:
+        """Whether it has ended and nobody has its end in mind any more: it expired, or ended a visit's length ago."""
+        last_at = self.session.last_at
+        return self.ended and (
+            "expired" in self.memory.notices or last_at is None or (at - last_at).total_seconds() >= IDLE_S
+        )
 
     def answer(
         self, need: Need, answer: ClassificationsOffered | DocumentsOffered | str | ServiceError, *, at: datetime

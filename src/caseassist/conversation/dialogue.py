@@ -1,10 +1,13 @@
 """What a dialogue asks and shows: the part of a conversation that you configure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from caseassist.conversation.texts import LANGUAGES, Texts
+from caseassist.core.fields import FieldName
+from caseassist.core.fields import Stage as StageName
 
 __all__ = ["DEFAULT_STAGES", "DESCRIPTION", "Dialogue", "Field", "Stage"]
 
@@ -19,7 +22,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     """``description``, ``category``, ``productId``, or the name of a custom field."""
     values: tuple[str, ...] = ()
-    """The values to choose from; any text will do if there are none."""
+    """The values to choose from, all different; any text will do if there are none."""
     required: bool = True
     """Whether it cannot be skipped."""
 
@@ -28,6 +31,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     """A part of the dialogue. Coming to a stage after the first is logged: ``ticket_next_stage``, with its name."""
 
     name: str
+    """Different for each stage."""
     classify: bool = False
     """Have values for the fields proposed before asking for them."""
     fields: tuple[Field, ...] = ()
@@ -47,8 +51,8 @@ DEFAULT_STAGES = (
 class Dialogue(msgspec.Struct, frozen=True, kw_only=True):
     """What a conversation asks, shows and says.
 
-    Raises ValueError for what makes no dialogue: no stages, names that repeat or are missing, a confidence beyond 0..1,
-    or a language without texts.
+    Raises ValueError for what makes no dialogue: no stages, names that repeat or are missing, values that repeat or are
+    empty, numbers out of range, or a language without texts.
     """
 
     stages: tuple[Stage, ...] = DEFAULT_STAGES
@@ -66,11 +70,14 @@ class Dialogue(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         names = [stage.name for stage in self.stages]
-        if not names or len(set(names)) < len(names) or not all(name and name.isprintable() for name in names):
+        if not names or not _different(names) or not all(_may_be(StageName, name) for name in names):
             raise ValueError("a dialogue needs stages, each with a name of its own")
         fields = [field.name for field in self.fields]
-        if len(set(fields)) < len(fields) or not all(fields) or RESERVED & set(fields):
+        if not _different(fields) or not all(_may_be(FieldName, name) for name in fields) or RESERVED & set(fields):
             raise ValueError("each field is asked for once and has a name; subject and id are not asked for")
+        for field in self.fields:
+            if not _different(field.values) or not all(value.strip() for value in field.values):
+                raise ValueError(f"the values of {field.name!r} must be different and not empty")
         if self.proposals < 0 or self.documents < 1 or not self.auto_select_from >= 0:
             raise ValueError("proposals and auto_select_from are 0 or more, documents 1 or more")
         if self.language not in self.texts:
@@ -81,6 +88,23 @@ class Dialogue(msgspec.Struct, frozen=True, kw_only=True):
         """All fields, in the order in which they are asked for."""
         return tuple(field for stage in self.stages for field in stage.fields)
 
+    def without_suggestions(self) -> "Dialogue":
+        """The same, but that no service is asked for values and documents."""
+        stages = tuple(msgspec.structs.replace(stage, classify=False, documents=False) for stage in self.stages)
+        return msgspec.structs.replace(self, stages=stages)
+
     def texts_for(self, language: str | None) -> Texts:
         """The texts in a language, or in the dialogue's own."""
         return self.texts.get(language or self.language) or self.texts[self.language]
+
+
+def _different(texts: Sequence[str]) -> bool:
+    return len(set(texts)) == len(texts)
+
+
+def _may_be(kind: Any, name: str) -> bool:
+    try:
+        msgspec.convert(name, kind)
+    except msgspec.ValidationError:
+        return False
+    return True

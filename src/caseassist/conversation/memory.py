@@ -16,16 +16,20 @@ _ENDS = {"solved": "solved", "created": "created", "quit": "left"}
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """What is not in the session: kept in its turns."""
+    """What is not in the session: kept in its turns. Nothing that the person has written is in it."""
 
     step: str = STEPS[0]
+    """Where the conversation stands."""
     stage: int = 0
+    """The place of the stage in the dialogue, from 0."""
     classified: bool = False
+    """Whether the stage's proposals were asked for."""
     suggested: bool = False
-    """Whether the stage's suggestions were asked for."""
+    """Whether the stage's documents were asked for."""
     field: str | None = None
     """The field that is asked for."""
     skipped: tuple[str, ...] = ()
+    """Fields that the person did not want to fill."""
     document: str | None = None
     """The document that was opened, by its suggestion id."""
     useless: tuple[str, ...] = ()

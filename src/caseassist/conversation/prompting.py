@@ -5,12 +5,15 @@ import unicodedata
 from caseassist.conversation.dialogue import Dialogue
 from caseassist.conversation.memory import Memory, documents_of, field_of, value_of, values_of
 from caseassist.conversation.prompts import Card, Choice, Prompt
-from caseassist.conversation.steps import ENDS, WAITING
+from caseassist.conversation.steps import ENDS
 from caseassist.conversation.texts import Texts
 from caseassist.core.events import OfferedDocument, Ticket
 from caseassist.core.session import Session
 
-__all__ = ["chosen_by", "plain_words", "prompt_of"]
+__all__ = ["chosen_by", "is_greeting", "plain_words", "prompt_of"]
+
+_AROUND = " \t\n\r!.?,;:¡¿…()\"'“”„«»"
+"""Punctuation that makes no difference around what is written."""
 
 
 def prompt_of(dialogue: Dialogue, session: Session, memory: Memory) -> Prompt:
@@ -21,7 +24,7 @@ def prompt_of(dialogue: Dialogue, session: Session, memory: Memory) -> Prompt:
     match memory.step:
         case "describing":
             question = texts.greeting if session.ticket.description is None else texts.describe
-            question = "" if "describe_again" in memory.notices else question
+            question = question if {"describe_again", "too_long"}.isdisjoint(memory.notices) else ""
             takes_text = True
         case "asking":
             name = memory.field or ""
@@ -76,7 +79,12 @@ def prompt_of(dialogue: Dialogue, session: Session, memory: Memory) -> Prompt:
 def _notice(notice: str, ticket: Ticket, texts: Texts) -> str:
     name, _, field = notice.partition(":")
     text = getattr(texts, name, "")
-    return str(text).format(field=texts.label(field), value=value_of(ticket, field)) if field else str(text)
+    if not field:
+        return str(text)
+    value = value_of(ticket, field)
+    if name == "auto_selected" and value is None:  # somebody has cleared it since
+        return ""
+    return str(text).format(field=texts.label(field), value=value)
 
 
 def _known(dialogue: Dialogue, ticket: Ticket, texts: Texts) -> str:
@@ -97,25 +105,54 @@ def _card(document: OfferedDocument) -> Card:
 
 
 def chosen_by(prompt: Prompt, texts: Texts, text: str | None, choice: str | None) -> str | None:
-    """The id of the choice that a reply is: given by its id, or typed as its place, its label, its id, or in words."""
+    """The id of the choice that a reply is: given by its id, or typed: by a name, in words, or as its place.
+
+    What is written as it stands there counts before what differs in punctuation and capitals, and that before what
+    differs in accents.
+    """
     if choice is not None:
         return choice if any(choice == one.id for one in prompt.choices) else None
-    written = plain_words(text or "")
-    if not written:
-        return None
-    for one in prompt.choices:
-        if written in (plain_words(one.label), plain_words(one.id)):
-            return one.id
-    for one in prompt.choices:
-        if written in texts.words.get(one.id, ()):
-            return one.id
-    free = prompt.step == "describing" or prompt.step in WAITING  # a number is a description there
-    if written.isdecimal() and len(written) <= 3 and not free and 0 < int(written) <= len(prompt.choices):
-        return prompt.choices[int(written) - 1].id
+    names = _names(prompt, texts)
+    for plain in (str.strip, plain_words, _without_accents):
+        written = plain(text or "")
+        if not written:
+            return None
+        for choice_id, called in names:
+            if written in map(plain, called):
+                return choice_id
+        for one in prompt.choices:
+            if written in map(plain, texts.words.get(one.id, ())):
+                return one.id
+    number = plain_words(text or "")
+    if prompt.numbered and number.isdecimal() and len(number) <= 3 and 0 < int(number) <= len(prompt.choices):
+        return prompt.choices[int(number) - 1].id
     return None
 
 
+def _names(prompt: Prompt, texts: Texts) -> list[tuple[str, tuple[str, ...]]]:
+    """What each choice may be called: as it is labelled, by its id, or by the document or the field alone."""
+    alone: dict[str, str] = {}
+    if prompt.step == "reading":
+        alone = {choice.id: card.title for choice, card in zip(prompt.choices, prompt.cards, strict=False)}
+    elif prompt.step == "reviewing":
+        alone = {choice.id: texts.label(choice.id.removeprefix("change:")) for choice in prompt.choices}
+    return [
+        (one.id, (one.label, one.id, one.id.replace(":", " "), alone.get(one.id, one.label))) for one in prompt.choices
+    ]
+
+
+def is_greeting(dialogue: Dialogue, text: str) -> bool:
+    """Whether a text says hello, in any language: who says hello need not know which one we speak."""
+    greetings = (greeting for texts in dialogue.texts.values() for greeting in texts.greetings)
+    return plain_words(text) in map(plain_words, greetings)
+
+
 def plain_words(text: str) -> str:
-    """Small letters, without white space and punctuation around."""
-    small = unicodedata.normalize("NFC", text).casefold().strip()
-    return small.strip(" \t\n!.?,;:¡¿…\"'“”«»").strip()
+    """Small letters, one space for any white space, plain apostrophes, and no punctuation around."""
+    small = unicodedata.normalize("NFKC", text).casefold().replace("\u2019", "'")
+    return " ".join(small.strip(_AROUND).split())
+
+
+def _without_accents(text: str) -> str:
+    letters = unicodedata.normalize("NFKD", plain_words(text))
+    return "".join(letter for letter in letters if not unicodedata.combining(letter))

@@ -9,7 +9,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """Something to press or to type: an answer that the conversation understands."""
 
     id: str
-    """What comes back when it is chosen, such as ``solved`` or ``open:2``; the same in every language."""
+    """What comes back when it is chosen, such as ``solved`` or ``open:2.1``; the same in every language."""
     label: str
     """What the person reads."""
 
@@ -18,10 +18,14 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A document to show."""
 
     suggestion_id: str
+    """The document's ``permanentid``."""
     title: str
     url: str
+    """Where the person opens it."""
     source: str
+    """The name of where it comes from."""
     excerpt: str | None = None
+    """What of it to show."""
 
 
 class Prompt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -30,7 +34,8 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     text: str
     """Plain text: notices about what has happened first, then the question; paragraphs are separated by empty lines."""
     choices: tuple[Choice, ...] = ()
-    """What may be answered, in the order to show it. Typed, a choice may be told by its place, its label or its id."""
+    """What may be answered, in the order to show it. It may be typed, too: the label, the id, the place in the order if
+    the choices are ``numbered``, or other words that the texts know."""
     cards: tuple[Card, ...] = ()
     """The documents to show, the best first."""
     takes_text: bool = False
@@ -39,3 +44,8 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Where the conversation stands: see docs/reference/conversation."""
     ended: bool = False
     """Whether the session has ended. There still is a way on: to a new one."""
+
+    @property
+    def numbered(self) -> bool:
+        """Whether a number tells a choice by its place. Where there is nothing but text to give, it is text."""
+        return not self.takes_text or any(choice.id not in ("skip", "leave") for choice in self.choices)

@@ -4,7 +4,8 @@ The rules of the table:
 
 * Of the rows of one trigger from one step, the first whose condition holds is taken.
 * ``go_on`` leads to what is still to be done in a stage, and to ``reviewing`` when nothing is.
-* In ``classifying``, ``suggesting`` and ``filing`` the conversation waits for a service, not for the person.
+* In ``classifying``, ``suggesting`` and ``filing`` the conversation waits for a service, not for the person. From
+  ``filing`` nobody can leave: the ticket may be filed already.
 * ``solved``, ``created`` and ``left`` are ends.
 """
 
@@ -17,7 +18,6 @@ __all__ = ["ENDS", "STEPS", "TABLE", "WAITING", "Row", "Work", "follow"]
 ENDS = ("solved", "created", "left")
 WAITING = ("classifying", "suggesting", "filing")
 STEPS = ("describing", "classifying", "asking", "suggesting", "reading", "rating", "reviewing", "filing", *ENDS)
-_ACTIVE = STEPS[: -len(ENDS)]
 
 
 class Row(NamedTuple):
@@ -45,14 +45,14 @@ class Work(NamedTuple):
         return self.to_describe or self.to_classify or self.to_ask or self.to_suggest
 
 
-_GOING_ON = ("describing", "classifying", "asking", "suggesting", "reading", "rating", "reviewing")
+_UNDECIDED = ("describing", "classifying", "asking", "suggesting", "reading", "rating")
 
 TABLE = (
-    Row("go_on", _GOING_ON, "describing", "to_describe"),
-    Row("go_on", _GOING_ON, "classifying", "to_classify"),
-    Row("go_on", _GOING_ON, "asking", "to_ask"),
-    Row("go_on", _GOING_ON, "suggesting", "to_suggest"),
-    Row("go_on", _GOING_ON, "reviewing"),
+    Row("go_on", _UNDECIDED, "describing", "to_describe"),
+    Row("go_on", _UNDECIDED, "classifying", "to_classify"),
+    Row("go_on", _UNDECIDED, "asking", "to_ask"),
+    Row("go_on", _UNDECIDED, "suggesting", "to_suggest"),
+    Row("go_on", _UNDECIDED, "reviewing"),
     Row("show", ("suggesting",), "reading"),
     Row("open", ("reading",), "rating"),
     Row("back", ("rating",), "reading"),
@@ -63,7 +63,7 @@ TABLE = (
     Row("file", ("reviewing",), "filing"),
     Row("be_filed", ("filing",), "created"),
     Row("not_be_filed", ("filing",), "reviewing"),
-    Row("leave", _ACTIVE, "left"),
+    Row("leave", (*_UNDECIDED, "reviewing"), "left"),
 )
 
 

@@ -7,9 +7,9 @@ from string import Formatter
 
 import msgspec
 
-__all__ = ["ENGLISH", "FRENCH", "GERMAN", "LANGUAGES", "Texts"]
+__all__ = ["ENGLISH", "FRENCH", "GERMAN", "LANGUAGES", "PLACES", "Texts"]
 
-_PLACES = {
+PLACES = {
     "ask": {"field"},
     "change": {"field"},
     "created": {"ticket_id"},
@@ -40,12 +40,14 @@ class Texts(msgspec.Struct, frozen=True, kw_only=True):
     review: str
     """``{ticket}``: what is known, a line for each field."""
     one_moment: str
+    """While a service is asked."""
     # Ends
     solved: str
     created: str
     """``{ticket_id}``: in the helpdesk."""
     left: str
     expired: str
+    """Somebody else, or a time limit, has closed the case."""
     # Labels of choices
     skip: str
     leave: str
@@ -65,6 +67,7 @@ class Texts(msgspec.Struct, frozen=True, kw_only=True):
     too_long: str
     """What was written cannot be taken: too long, or no text."""
     describe_again: str
+    """Nothing was said of a problem."""
     ask_again: str
     """``{field}``: the label of the field, which has values to choose from."""
     auto_selected: str
@@ -73,15 +76,16 @@ class Texts(msgspec.Struct, frozen=True, kw_only=True):
     no_documents: str
     not_filed: str
     gone: str
+    """The choice was on offer before."""
     trouble: str
     """Something failed that the person cannot do anything about."""
     # Words
     fields: Mapping[str, str] = {}
     """Labels of fields, by name; a field without one is called by its name."""
     words: Mapping[str, tuple[str, ...]] = {}
-    """What people type for a choice, by its id: in small letters."""
+    """What people type for a choice, by its id. Capitals, accents and punctuation around make no difference."""
     greetings: tuple[str, ...] = ()
-    """What says hello and nothing of a problem: in small letters."""
+    """What says hello and nothing of a problem. It is known in all languages of the dialogue."""
 
     def __repr__(self) -> str:
         return f"<Texts {self.greeting!r} …>"
@@ -98,9 +102,9 @@ class Texts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _check(name: str, text: str) -> None:
-    allowed = _PLACES.get(name, set())
+    allowed = PLACES.get(name, set())
     try:
-        found = {place for _, place, form, _ in Formatter().parse(text) if place is not None and not form}
+        found = {place for _, place, _, _ in Formatter().parse(text) if place is not None}
         text.format(**dict.fromkeys(allowed, ""))
     except (ValueError, KeyError, IndexError, AttributeError):
         found = {""}
@@ -113,14 +117,14 @@ ENGLISH = Texts(
     greeting="Hello! What is the problem? A sentence or two will do.",
     describe="What is the problem? What you write replaces the description.",
     ask="What is the {field}?",
-    documents="These may help. Open one, or tell me that none does.",
+    documents="These documents may help. Open one, or tell me that none of them does.",
     did_it_help="Did “{title}” solve it?",
-    review="I will file this ticket:\n\n{ticket}\n\nShall I?",
+    review="This is your ticket:\n\n{ticket}\n\nShall I file it, or is there something to change?",
     one_moment="One moment, please.",
     solved="Good! This case is closed.",
     created="Your ticket is filed: {ticket_id}. Somebody will take care of it.",
     left="All right, this case is closed.",
-    expired="Nothing happened for a while, so this case was closed.",
+    expired="This case was closed in the meantime.",
     skip="Skip this",
     leave="Leave",
     open="Open “{title}”",
@@ -133,11 +137,11 @@ ENGLISH = Texts(
     change="Change the {field}",
     new_case="Start a new case",
     not_understood="Sorry, I did not understand that.",
-    too_long="Sorry, I cannot take that. Could you write it as a shorter text?",
+    too_long="Sorry, I cannot take that. Could you put it in fewer words?",
     describe_again="Please tell me in a sentence what does not work.",
     ask_again="Please choose one of the values for the {field}.",
     auto_selected="I have set the {field} to “{value}”.",
-    no_suggestions="I cannot reach the suggestions at the moment, so we go on without.",
+    no_suggestions="I cannot reach the suggestions at the moment, so we go on without them.",
     no_documents="I found no document about this.",
     not_filed="The ticket could not be filed. Nothing is lost: please try again.",
     gone="That is no longer on offer.",
@@ -146,29 +150,39 @@ ENGLISH = Texts(
     words={
         "yes": ("yes", "y", "yeah", "yep", "sure", "ok"),
         "no": ("no", "n", "nope", "not really"),
-        "solved": ("solved", "it works", "works", "that helped", "fixed"),
-        "none": ("none", "no", "nope", "nothing", "next"),
+        "solved": ("solved", "it works", "it works now", "works", "that helped", "fixed"),
+        "none": ("none", "none of them", "no", "nope", "nothing", "next"),
         "leave": ("leave", "quit", "exit", "cancel", "stop", "bye", "goodbye"),
-        "skip": ("skip", "none", "don't know", "i don't know"),
-        "file": ("yes", "y", "ok", "file", "create", "submit", "send"),
+        "skip": ("skip", "none", "don't know", "i don't know", "no idea"),
+        "file": ("yes", "y", "yeah", "yep", "sure", "ok", "file", "file it", "create", "submit", "send"),
         "back": ("back",),
         "new": ("new", "start", "yes", "again"),
     },
-    greetings=("hi", "hello", "hey", "hallo", "good morning", "good afternoon", "good evening", "help"),
+    greetings=(
+        "hi",
+        "hello",
+        "hey",
+        "hi there",
+        "hello there",
+        "good morning",
+        "good afternoon",
+        "good evening",
+        "help",
+    ),
 )
 
 FRENCH = Texts(
     greeting="Bonjour ! Quel est le problème ? Une phrase ou deux suffisent.",
     describe="Quel est le problème ? Votre texte remplacera la description.",
     ask="Quelle valeur pour le champ « {field} » ?",
-    documents="Ces documents peuvent aider. Ouvrez-en un, ou dites-moi qu'aucun ne convient.",
-    did_it_help="« {title} » a-t-il résolu le problème ?",
-    review="Je vais créer ce ticket :\n\n{ticket}\n\nEst-ce correct ?",
+    documents="Ces documents peuvent vous aider. Ouvrez-en un, ou dites-moi qu'aucun ne convient.",
+    did_it_help="Est-ce que « {title} » a résolu le problème ?",
+    review="Voici votre ticket :\n\n{ticket}\n\nFaut-il le créer, ou y a-t-il quelque chose à modifier ?",
     one_moment="Un instant, s'il vous plaît.",
     solved="Parfait ! Ce dossier est clos.",
     created="Votre ticket est créé : {ticket_id}. Quelqu'un va s'en occuper.",
     left="D'accord, ce dossier est clos.",
-    expired="Il ne s'est rien passé depuis un moment, ce dossier a donc été clos.",
+    expired="Ce dossier a été clos entre-temps.",
     skip="Passer",
     leave="Quitter",
     open="Ouvrir « {title} »",
@@ -184,8 +198,8 @@ FRENCH = Texts(
     too_long="Désolé, je ne peux pas accepter cela. Pouvez-vous l'écrire en moins de mots ?",
     describe_again="Dites-moi en une phrase ce qui ne fonctionne pas.",
     ask_again="Choisissez une des valeurs pour le champ « {field} ».",
-    auto_selected="J'ai mis le champ « {field} » à « {value} ».",
-    no_suggestions="Les suggestions ne répondent pas pour le moment, nous continuons sans elles.",
+    auto_selected="J'ai choisi « {value} » pour le champ « {field} ».",
+    no_suggestions="Les suggestions ne sont pas disponibles pour le moment, continuons sans elles.",
     no_documents="Je n'ai trouvé aucun document à ce sujet.",
     not_filed="Le ticket n'a pas pu être créé. Rien n'est perdu : réessayez.",
     gone="Ce choix n'est plus proposé.",
@@ -194,11 +208,11 @@ FRENCH = Texts(
     words={
         "yes": ("oui", "o", "ouais", "ok", "d'accord"),
         "no": ("non", "n", "pas vraiment"),
-        "solved": ("résolu", "resolu", "ça marche", "ca marche", "merci"),
-        "none": ("aucun", "non", "rien", "suivant"),
-        "leave": ("quitter", "annuler", "stop", "au revoir", "arrêter"),
-        "skip": ("passer", "je ne sais pas", "sais pas"),
-        "file": ("oui", "o", "ok", "créer", "creer", "envoyer", "d'accord"),
+        "solved": ("résolu", "ça marche", "ça fonctionne", "réglé"),
+        "none": ("aucun", "aucun d'eux", "non", "rien", "suivant"),
+        "leave": ("quitter", "annuler", "stop", "au revoir", "arrêter", "partir"),
+        "skip": ("passer", "aucun", "je ne sais pas", "sais pas", "aucune idée"),
+        "file": ("oui", "o", "ok", "créer", "envoyer", "d'accord"),
         "back": ("retour",),
         "new": ("nouveau", "oui", "encore"),
     },
@@ -208,47 +222,47 @@ FRENCH = Texts(
 GERMAN = Texts(
     greeting="Guten Tag! Was ist das Problem? Ein oder zwei Sätze genügen.",
     describe="Was ist das Problem? Ihr Text ersetzt die Beschreibung.",
-    ask="Welcher Wert passt: {field}?",
-    documents="Das könnte helfen. Öffnen Sie etwas davon, oder sagen Sie mir, dass nichts passt.",
+    ask="Was soll ich bei „{field}“ eintragen?",
+    documents="Diese Dokumente könnten helfen. Öffnen Sie eines davon, oder sagen Sie mir, dass keines passt.",
     did_it_help="Hat „{title}“ das Problem gelöst?",
-    review="Ich lege dieses Ticket an:\n\n{ticket}\n\nEinverstanden?",
+    review="Das ist Ihr Ticket:\n\n{ticket}\n\nSoll ich es anlegen, oder möchten Sie etwas ändern?",
     one_moment="Einen Augenblick, bitte.",
     solved="Sehr gut! Dieser Fall ist abgeschlossen.",
     created="Ihr Ticket ist angelegt: {ticket_id}. Es kümmert sich jemand darum.",
-    left="In Ordnung, dieser Fall ist abgeschlossen.",
-    expired="Eine Weile ist nichts geschehen, darum wurde dieser Fall geschlossen.",
+    left="In Ordnung, dieser Fall ist geschlossen.",
+    expired="Dieser Fall wurde inzwischen geschlossen.",
     skip="Überspringen",
     leave="Beenden",
     open="„{title}“ öffnen",
     helped="Das hat geholfen",
-    none_helped="Nichts davon passt",
+    none_helped="Keines davon passt",
     yes="Ja",
     no="Nein",
     back="Zurück zur Liste",
     file="Ticket anlegen",
-    change="{field} ändern",
+    change="„{field}“ ändern",
     new_case="Neuen Fall beginnen",
     not_understood="Das habe ich leider nicht verstanden.",
-    too_long="Das kann ich leider nicht annehmen. Bitte schreiben Sie es als kürzeren Text.",
+    too_long="Das kann ich leider nicht annehmen. Bitte fassen Sie sich kürzer.",
     describe_again="Bitte sagen Sie in einem Satz, was nicht funktioniert.",
-    ask_again="Bitte wählen Sie einen der Werte: {field}.",
-    auto_selected="Ich habe das Feld „{field}“ auf „{value}“ gesetzt.",
-    no_suggestions="Die Vorschläge sind gerade nicht erreichbar, wir machen ohne sie weiter.",
+    ask_again="Bitte wählen Sie bei „{field}“ einen der Werte aus.",
+    auto_selected="Ich habe bei „{field}“ „{value}“ eingetragen.",
+    no_suggestions="Ich kann gerade keine Vorschläge abrufen, wir machen ohne sie weiter.",
     no_documents="Dazu habe ich kein Dokument gefunden.",
     not_filed="Das Ticket konnte nicht angelegt werden. Es ist nichts verloren: Bitte versuchen Sie es noch einmal.",
     gone="Das steht nicht mehr zur Wahl.",
-    trouble="Hier ist leider etwas schiefgegangen. Bitte senden Sie das gleich noch einmal.",
+    trouble="Hier ist leider etwas schiefgegangen. Bitte senden Sie das in einem Augenblick noch einmal.",
     fields={"description": "Beschreibung", "category": "Kategorie", "productId": "Produkt", "subject": "Betreff"},
     words={
         "yes": ("ja", "j", "jo", "ok", "klar"),
-        "no": ("nein", "n", "nicht wirklich"),
-        "solved": ("gelöst", "geloest", "geht wieder", "hat geholfen", "danke"),
-        "none": ("nichts", "nein", "keines", "keins", "weiter"),
-        "leave": ("beenden", "abbrechen", "stop", "stopp", "tschüss", "ende"),
-        "skip": ("überspringen", "weiß nicht", "weiss nicht", "keine ahnung"),
-        "file": ("ja", "j", "ok", "anlegen", "absenden", "einverstanden"),
+        "no": ("nein", "n", "nee", "nicht wirklich"),
+        "solved": ("gelöst", "geloest", "geht wieder", "es geht wieder", "hat geholfen"),
+        "none": ("nichts", "nichts davon", "nein", "nee", "keines", "keins", "keins davon", "weiter"),
+        "leave": ("beenden", "abbrechen", "stop", "stopp", "tschüss", "tschuess", "ende"),
+        "skip": ("überspringen", "ueberspringen", "weiß nicht", "ich weiß nicht", "keines", "keine ahnung"),
+        "file": ("ja", "j", "ok", "klar", "anlegen", "absenden", "einverstanden"),
         "back": ("zurück", "zurueck"),
-        "new": ("neu", "ja", "nochmal"),
+        "new": ("neu", "ja", "nochmal", "noch einmal"),
     },
     greetings=("hallo", "hi", "guten tag", "guten morgen", "guten abend", "moin", "servus", "grüezi", "hilfe"),
 )

@@ -8,13 +8,13 @@ import msgspec
 
 from caseassist.conversation.dialogue import DESCRIPTION, Dialogue, Field
 from caseassist.conversation.memory import Memory, documents_of, field_of, value_of, values_of
-from caseassist.conversation.prompting import plain_words
+from caseassist.conversation.prompting import is_greeting
 from caseassist.conversation.steps import Work, follow
 from caseassist.core.events import ClassificationsOffered, TurnTaken
 from caseassist.core.records import Record
 from caseassist.core.session import Session
 
-__all__ = ["REPLIES", "Turning", "describe", "select_automatically"]
+__all__ = ["REPLIES", "Turning", "add", "describe", "greets", "select_automatically"]
 
 SUBJECT_CHARACTERS = 80
 
@@ -101,13 +101,24 @@ class Turning:
 
 
 def describe(turn: Turning, text: str) -> None:
-    text = text.strip()
-    greetings = turn.dialogue.texts_for(turn.session.context.language).greetings
-    if not text or plain_words(text) in greetings:
+    if greets(turn, text):
         turn.notice("describe_again")
         return
     _set_description(turn, text)
     turn.go_on()
+
+
+def greets(turn: Turning, text: str) -> bool:
+    """Whether a text says nothing of a problem."""
+    return not text or is_greeting(turn.dialogue, text)
+
+
+def add(turn: Turning, text: str) -> None:
+    """Add to the description. The stage stays, and what it asked for is asked for anew."""
+    before = turn.session.ticket.description
+    stage = turn.memory.stage
+    _set_description(turn, f"{before}\n{text}" if before else text)
+    turn.remember(stage=stage)
 
 
 def _set_description(turn: Turning, text: str) -> None:
@@ -129,10 +140,7 @@ def _when_waiting(turn: Turning, chosen: str | None, text: str) -> None:
     """More is told while suggestions are on their way: they will be asked for anew."""
     del chosen
     if text:
-        before = turn.session.ticket.description
-        stage = turn.memory.stage
-        _set_description(turn, f"{before}\n{text}" if before else text)
-        turn.remember(stage=stage)
+        add(turn, text)
 
 
 def _when_asking(turn: Turning, chosen: str | None, text: str) -> None:

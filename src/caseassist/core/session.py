@@ -152,7 +152,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
             raise CorruptRecord(str(error), where=_where(record)) from None
         message_ids, memory = self.message_ids, self.memory
         if isinstance(event, TurnTaken):
-            memory = event.memory
+            memory = memory if event.memory is None else event.memory
             if event.message_id is not None:
                 message_ids = (*message_ids[1 - MAX_MESSAGES :], event.message_id)
         return Session(
@@ -348,7 +348,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         """A conversation heard a message, or an answer that it was waiting for: record it before acting on it.
 
         ``message_id``: the platform's id of the message, of any kind. ``memory``: what the conversation must know to go
-        on, in words of its own; nothing personal. Raises RepeatedMessage for a message
+        on, in words of its own; nothing personal; None keeps what it knew. Raises RepeatedMessage for a message
         that had its turn, so that a bot does not act twice when its platform delivers one twice.
         """
         self._require("take_turn")

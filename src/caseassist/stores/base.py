@@ -120,6 +120,10 @@ class Store(Protocol):
     shared: bool = False
     """Whether other processes may append to the same data and deliver from it."""
 
+    id: str = ""
+    """Of a store that begins anew with each process, one that no other has: ids that were made for it are not made
+    again for the next one. Empty, if what is stored stays."""
+
     linger_s: float = 0.0
     """Seconds between one read of a courier and the next, so that more comes with each: where it takes a hop to a
     thread or a server."""
@@ -147,6 +151,14 @@ class Store(Protocol):
 
     async def load(self, session_id: str) -> Sequence[Record]:
         """Return the records of a session, oldest first; none if there is no such session."""
+        ...
+
+    async def sessions(self, prefix: str, limit: int) -> Sequence[str]:
+        """Return the ids of up to ``limit`` sessions that begin with a prefix, the greatest first, by code points.
+
+        Those count, too, whose records were erased, or forgotten by the store's own policy, as long as their places
+        are taken.
+        """
         ...
 
     async def read(self, after: int, limit: int) -> Sequence[Stored]:

@@ -8,6 +8,7 @@ from datetime import datetime
 from itertools import chain, islice
 from operator import itemgetter
 from typing import Literal, TypeAlias
+from uuid import uuid4
 
 import anyio
 from msgspec.structs import replace
@@ -117,6 +118,7 @@ class MemoryStore(Store):
             raise ValueError("max_records and max_bytes must be positive")
         if when_full not in ("wait", "reject", "drop_oldest"):
             raise ValueError("when_full must be 'wait', 'reject' or 'drop_oldest'")
+        self.id = str(uuid4())
         self.max_records = max_records
         self.max_bytes = max_bytes
         self.when_full = when_full
@@ -128,6 +130,8 @@ class MemoryStore(Store):
         """Where those that are open were started, in that order, and some that are not open any more."""
         self._places: OrderedDict[str, int | None] = OrderedDict()
         """The next sequence numbers of sessions that were forgotten, None for those that were erased."""
+        self._ids: list[str] = []
+        """The ids of both, in order."""
         self._log: deque[Stored] = deque()
         """What is not settled by all sinks yet. Empty while there are none."""
         self._positions: dict[str, int] = {}
@@ -194,6 +198,11 @@ class MemoryStore(Store):
     async def last_position(self) -> int:
         self._check_process()
         return self._log[-1][0] if self._log else 0
+
+    async def sessions(self, prefix: str, limit: int) -> Sequence[str]:
+        self._check_process()
+        first, end = bisect_left(self._ids, prefix), bisect_left(self._ids, f"{prefix}\U0010ffff")
+        return self._ids[max(first, end - limit) : end][::-1]
 
     async def idle(self, before: datetime, limit: int, after: str | None = None) -> Sequence[str]:
         self._check_process()
@@ -386,6 +395,7 @@ class MemoryStore(Store):
         if kept is None:
             kept = self._sessions[session_id] = _Kept()
             self._places.pop(session_id, None)
+            self._note_id(session_id)
             self._note_started(self._last + 1, session_id)
         else:
             self._sessions.move_to_end(session_id)
@@ -521,9 +531,16 @@ class MemoryStore(Store):
             self._bytes += held.bytes
 
     def _remember(self, session_id: str, next_seq: int | None) -> None:
+        self._note_id(session_id)
         self._places[session_id] = next_seq
         if len(self._places) > MAX_PLACES:
-            self._places.popitem(last=False)
+            gone, _ = self._places.popitem(last=False)
+            del self._ids[bisect_left(self._ids, gone)]
+
+    def _note_id(self, session_id: str) -> None:
+        place = bisect_left(self._ids, session_id)
+        if self._ids[place : place + 1] != [session_id]:
+            self._ids.insert(place, session_id)
 
     def _drop_oldest(self) -> None:
         position, dropped = self._log.popleft()

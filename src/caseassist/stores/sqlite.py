@@ -219,6 +219,9 @@ class SQLiteStore(Store):
     async def load(self, session_id: str) -> Sequence[Record]:
         return await self._read(lambda reader: reader.load(session_id))
 
+    async def sessions(self, prefix: str, limit: int) -> Sequence[str]:
+        return await self._read(lambda reader: reader.sessions(prefix, limit))
+
     async def read(self, after: int, limit: int) -> Sequence[Stored]:
         return await self._read(lambda reader: reader.read(after, limit))
 

@@ -178,6 +178,16 @@ class Reader:
         ).fetchone()
         return 0 if row is None else row[0]
 
+    def sessions(self, prefix: str, limit: int) -> list[str]:
+        """Return the ids that begin with a prefix, the greatest first: SQLite compares UTF-8, which has that order."""
+        if (first := storable(prefix)) is None:
+            return []
+        found = self.connection.execute(
+            "SELECT session_id FROM sessions WHERE session_id >= ? AND session_id < ? ORDER BY session_id DESC LIMIT ?",
+            (first, f"{first}\U0010ffff", limit),
+        )
+        return [row[0] for row in found]
+
     def idle(self, before: datetime, after: int, limit: int) -> tuple[list[str], int | None]:
         """Return those idle of some sessions that come after a number, and where to go on."""
         sessions = self.connection.execute(
