@@ -359,6 +359,24 @@ async def answers_oddly() -> Any:
     return 17
 
 
+class AtOnce(Service):
+    """Raises before there is anything to wait for."""
+
+    def classify(self, ticket: Ticket, context: Context) -> Any:
+        raise ZeroDivisionError(PROBLEM)
+
+    def create_ticket(self, ticket: Ticket, context: Context, *, key: str) -> Any:
+        raise ZeroDivisionError(PROBLEM)
+
+
+async def test_what_a_service_raises_at_once_is_its_failure_too(bot: Bot) -> None:
+    bot = Bot(bot.assist, tickets=AtOnce(), service=AtOnce())
+    assert "cannot reach" in (await say(bot, Said(text=PROBLEM))).prompt.text
+    await say(bot, Said(choice="skip"))
+    await say(bot, Said(choice="none"))
+    assert "I do not know yet" in (await say(bot, Said(choice="file"))).prompt.text
+
+
 @pytest.mark.parametrize("behave", [raises, answers_nothing, answers_oddly, anyio.sleep_forever])
 async def test_whatever_services_do_it_goes_on(bot: Bot, behave: Callable[[], Awaitable[Any]]) -> None:
     odd = Odd(behave)
@@ -367,7 +385,8 @@ async def test_whatever_services_do_it_goes_on(bot: Bot, behave: Callable[[], Aw
     await say(bot, Said(choice="skip"))
     reply = await say(bot, Said(choice="file"))
     assert reply.prompt.step == "reviewing"
-    assert "could not be filed" in reply.prompt.text
+    assert "I do not know yet" in reply.prompt.text
+    assert [choice.id for choice in reply.prompt.choices] == ["file", "leave"], "what may be filed cannot be changed"
     records = await bot.assist.load(reply.session_id)
     assert whole(records)
     assert "ZeroDivision" not in repr([record.event for record in records])

@@ -44,15 +44,16 @@ CHOICES = (
         "`ticket_classification_click`, the field has the value",
     ),
     ("asking", "`FIELD:NUMBER`", "a value that the field may have", "`ticket_field_update`"),
-    ("asking", "`skip`", "unless the field is required", "nothing"),
+    ("asking", "`skip:FIELD`", "nothing, unless the field is required", "nothing"),
+    ("describing, asking", "`back:FIELD`", "what is to be changed stays as it is", "nothing"),
     ("reading", "`open:PLACE.NUMBER`", "a document", "`documentSuggestionClick`"),
     ("reading", "`solved`", "it is solved", "`ticket_cancel`, reason `Solved`"),
-    ("reading", "`none`", "no document helps", "nothing"),
-    ("rating", "`yes`", "the document has solved it", "`suggestion_rate` 1, then `ticket_cancel`, reason `Solved`"),
-    ("rating", "`no`", "it has not", "`suggestion_rate` 0"),
-    ("rating", "`back`", "the other documents again", "nothing"),
+    ("reading", "`none:PLACE`", "no document helps", "nothing"),
+    ("rating", "`yes:PLACE.NUMBER`", "the document has solved it", "`suggestion_rate` 1, then `ticket_cancel`, reason `Solved`"),
+    ("rating", "`no:PLACE.NUMBER`", "it has not", "`suggestion_rate` 0"),
+    ("rating", "`back:PLACE.NUMBER`", "the other documents again", "nothing"),
     ("reviewing", "`file`", "the ticket is right", "`ticket_create`, once the helpdesk has given an id"),
-    ("reviewing", "`change:FIELD`", "a field is to be changed", "nothing yet"),
+    ("reviewing", "`change:FIELD`", "a field is to be changed, unless the ticket may be filed already", "nothing yet"),
     (", ".join(step for step in STEPS if step not in (*ENDS, "filing")), "`leave`", "the person leaves",
      "`ticket_cancel`, reason `Quit`"),
     (", ".join(ENDS), "`new`", "a new session", "a `Bot` starts one"),
@@ -92,14 +93,28 @@ CHOICES_TEXT = """\
 ## Choices
 
 A choice has an `id`, which comes back, and a `label`, which the person reads. An id is the same in every language.
-*PLACE* is the place of the offer in the session, so that an id is never another thing later. A choice that is no longer
-there is told to be gone, and changes nothing.
+*PLACE* is the place of the offer in the session, and *NUMBER* that of the document or value in it: buttons stay on the
+screen, and one that is pressed late must not answer another question. A choice that is no longer there is told to be
+gone, and changes nothing. `skip`, `back`, `none`, `yes` and `no` are taken without what follows the colon, too, for
+whoever does not keep the ids.
 """
 
 TYPED = """\
 A choice can be typed, too, where there are no buttons: by its label, its id, the title of its document, other words
 that the texts know for it, or its number in the list. Capitals, accents and punctuation around make no difference. A
-number counts only where the prompt is `numbered`; where nothing but text can be given, it is text.
+number counts only where the prompt is `numbered`; where nothing but text can be given, it is text. No text that is
+longer than 300 characters is a choice.
+
+- At `rating` and `reviewing`, the first word of a reply of up to four decides for `yes`, `no` or `file`: "no, it did
+  not". Only a word for `yes` files a ticket in this way.
+- At `asking`, `rating` and `reviewing`, words that say that it is solved solve the case. They count after the choices.
+- Where values are proposed for a field that takes any text, other words may be meant for one of the proposals. They are
+  the value when other words are said a second time in a row.
+- While suggestions are waited for, what is written is added to the description, unless it says hello and no more.
+
+A new description clears the values that were taken without asking: they were proposed for the old one. If nobody
+knows whether the ticket was filed (`TicketNotCreated.maybe_created`, or anything else than a `TicketNotCreated`), it
+cannot be changed any more: it can be filed again, under the same key, or left.
 """
 
 STAGES_TEXT = """\

@@ -85,11 +85,12 @@ class Bot:
     """Leads conversations: one per conversation id, each a sequence of sessions.
 
     ``assist``: where they are recorded; open it before, close it after. Its context needs a search hub if documents
-    are shown. ``tickets``: files tickets. ``service``: gives suggestions; without one, the dialogue is led without. If it
-    fails, the dialogue goes on, and says so. ``dialogue``: what is asked and said. ``name``: of this bot; conversation and user ids are its own,
-    so two platforms, or two bots on one store, have two names. ``service_timeout_s``, ``ticket_timeout_s``: seconds
-    that the person waits for suggestions and for a ticket, whatever the services themselves promise.
-    ``conversations``: how many are kept in memory; a limit on memory, not on how many there are.
+    are shown. ``tickets``: files tickets. ``service``: gives suggestions; without one, the dialogue is led without. If
+    it fails, the dialogue goes on, and says so. ``dialogue``: what is asked and said. ``name``: of this bot;
+    conversation and user ids are its own, so two platforms, or two bots on one store, have two names.
+    ``service_timeout_s``, ``ticket_timeout_s``: seconds that the person waits for suggestions and for a ticket,
+    whatever the services themselves promise. ``conversations``: how many are kept in memory; a limit on memory, not on
+    how many there are.
 
     Raises ValueError for a name that is empty, seconds that are not positive, or a search hub that is missing.
     """

@@ -1,5 +1,6 @@
 """``caseassist chat``, driven in a real terminal."""
 
+import fcntl
 import os
 import pty
 import re
@@ -68,6 +69,9 @@ class Terminal:
     def types(self, text: str) -> None:
         os.write(self._master, text.encode() + b"\n")
 
+    def press(self, key: str) -> None:
+        os.write(self._master, key.encode())
+
     def ends(self) -> int:
         while True:
             try:
@@ -90,7 +94,15 @@ def terminal(*options: str, columns: int = 80) -> Iterator[Terminal]:
     termios.tcsetwinsize(slave, (40, columns))
     environment = os.environ | {"TERM": "xterm-256color", "PYTHONWARNINGS": "error"}
     environment.pop("COLUMNS", None)
-    with subprocess.Popen([*COMMAND, *options], stdin=slave, stdout=slave, stderr=slave, env=environment) as process:
+    with subprocess.Popen(
+        [*COMMAND, *options],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env=environment,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    ) as process:
         os.close(slave)
         try:
             yield Terminal(master, process)
@@ -163,6 +175,17 @@ def test_with_a_store_the_same_command_goes_on_in_the_middle(tmp_path: Path, kb:
         screen.types("leave")
         assert screen.ends() == 0
         assert "ticket_field_update" in screen.text
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_ends_it_at_once(presses: int, kb: str) -> None:
+    with terminal("--kb", kb) as screen:
+        screen.shows()
+        for _ in range(presses):
+            screen.press("\x03")
+        assert screen.ends() == 130 if presses == 1 else screen.ends() in (1, 130)
+        assert "Fatal" not in screen.text
+        assert "Traceback" not in screen.text
 
 
 def test_a_narrow_terminal_is_enough(kb: str) -> None:

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from caseassist.conversation.conversation import Classify, Conversation, FileTicket, Need, SuggestDocuments, Turn
 from caseassist.conversation.dialogue import Dialogue, Field, Stage
+from caseassist.conversation.memory import Memory
 from caseassist.conversation.steps import STEPS, WAITING
 from caseassist.core.errors import NoSuggestions, ServiceError, TicketNotCreated
 from caseassist.core.events import Context
 from caseassist.core.identity import client_id_from
-from caseassist.core.records import Record, decode, encode
+from caseassist.core.records import Record, action_name, decode, encode
 from caseassist.core.session import Session
 from caseassist.core.suggestions import read_classifications, read_documents
 
@@ -47,11 +48,19 @@ DIALOGUES = (
     ),
 )
 
+FAILURES = (
+    NoSuggestions("down"),
+    TicketNotCreated("down"),
+    TicketNotCreated("?", maybe_created=True),
+    ServiceError("odd"),
+)
+
 TEXTS = st.one_of(
     st.text(max_size=40),
     st.text(alphabet=st.characters(exclude_categories=())),  # halves of surrogate pairs, too
     st.sampled_from(["", " ", "1", "2", "3", "9", "no", "yes", "none", "leave", "oui", "nein", "Electrical", "hello",
-                     "\u0661", "²", "\x00", "{ticket}", "file", "skip", "back", "🙂" * 30, "x" * 70_000, "a\nb"]),
+                     "\u0661", "²", "\x00", "{ticket}", "file", "skip", "back", "fixed",
+                     "no thanks", "change description", "🙂" * 30, "x" * 70_000, "a\nb"]),
 )  # fmt: skip
 
 
@@ -87,7 +96,7 @@ def documents(draw: st.DrawFn) -> Any:
 
 def an_answer(data: st.DataObject, need: Need) -> Any:
     if data.draw(st.integers(0, 3)) == 0:
-        return data.draw(st.sampled_from([NoSuggestions("down"), TicketNotCreated("down"), ServiceError("odd")]))
+        return data.draw(st.sampled_from(FAILURES))
     match need:
         case Classify():
             return read_classifications(data.draw(classifications()))
@@ -110,13 +119,28 @@ def check(turn: Turn, log: list[Record]) -> Conversation:
     prompt = conversation.prompt
     assert prompt.step == conversation.step in STEPS
     assert prompt.text
-    assert prompt.choices or prompt.takes_text or conversation.need, "there is a way on"
+    ways = {choice.id for choice in prompt.choices} - {"leave"}
+    assert ways or prompt.takes_text or conversation.need, "there is a way on"
     assert len({choice.id for choice in prompt.choices}) == len(prompt.choices)
     assert all(choice.label for choice in prompt.choices)
     assert conversation.ended == prompt.ended == (not session.active)
     assert (conversation.need is not None) == (conversation.step in WAITING)
     assert all(len(notice) < 60 for notice in (session.memory or {}).get("notices", ()))
+    if "change:description" in ways:
+        check_going_back(conversation)
     return conversation
+
+
+def check_going_back(conversation: Conversation) -> None:
+    """Who wants to change the description and keeps it has changed nothing."""
+    if conversation.session.ticket.description is None:
+        return
+    changing = conversation.reply(choice="change:description", at=NOW)
+    back = changing.conversation.reply(choice="back:description", at=NOW)
+    assert [action_name(record.event) for record in (*changing.records, *back.records)] == ["turn_taken"] * 2
+    assert back.conversation.memory == msgspec.structs.replace(conversation.memory, notices=())
+    assert back.conversation.session.ticket == conversation.session.ticket
+    assert back.conversation.prompt.choices == conversation.prompt.choices
 
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.data_too_large, HealthCheck.too_slow])
@@ -156,7 +180,7 @@ def test_a_conversation_goes_on_whatever_happens(data: st.DataObject, dialogue: 
 @settings(max_examples=200, deadline=None)
 @given(
     memory=st.dictionaries(
-        st.sampled_from(["step", "stage", "classified", "field", "skipped", "document", "useless", "notices", "other"]),
+        st.sampled_from([*Memory.__struct_encode_fields__, "other"]),
         st.one_of(
             st.none(),
             st.booleans(),
@@ -177,4 +201,5 @@ def test_what_another_conversation_left_behind_is_no_dead_end(memory: dict[str, 
         while (need := conversation.need) is not None:
             conversation = conversation.answer(need, NoSuggestions("down"), at=NOW).conversation
         conversation = conversation.reply(reply, at=NOW).conversation
+    assert conversation.ended
     assert msgspec.json.encode(conversation.prompt)

@@ -11,7 +11,7 @@ from caseassist.conversation.dialogue import Dialogue, Field, Stage
 from caseassist.conversation.steps import ENDS
 from caseassist.conversation.texts import ENGLISH, FRENCH
 from caseassist.core.errors import IllegalTransition, InvalidAction, NoSuggestions, TicketNotCreated
-from caseassist.core.events import Ticket, TicketClassificationClick, TicketNextStage
+from caseassist.core.events import DocumentsOffered, Ticket, TicketClassificationClick, TicketNextStage
 from caseassist.core.session import Session
 
 DESCRIBE = Stage(name="describe", fields=(Field(name="description"),))
@@ -282,6 +282,96 @@ def test_a_new_description_is_led_through_the_stages_and_proposed_for_anew() -> 
     assert stages == ["classify", "documents", "review", "classify", "documents"]
 
 
+def at_the_review(**options: Any) -> Talk:
+    talk = Talk(**options)
+    talk.start(PROBLEM)
+    if talk.conversation.step == "asking":
+        talk.say("Fuel")
+    assert talk.press("none").step == "reviewing"
+    return talk
+
+
+@pytest.mark.parametrize("change", ["change:category", "change:description"])
+@pytest.mark.parametrize("keeps", ["Keep it as it is", "back", "keep it as it is."])
+def test_who_wants_to_change_a_value_can_keep_it_and_it_costs_nothing(change: str, keeps: str) -> None:
+    talk = at_the_review()
+    ticket, told, prompt, memory = talk.ticket, talk.told, talk.prompt, talk.conversation.memory
+    talk.press(change)
+    assert talk.choices[-2:] == [f"back:{change.removeprefix('change:')}", "leave"]
+    assert talk.prompt.choices[-2].label == ENGLISH.keep
+    talk.say(keeps)
+    assert (talk.ticket, talk.told, talk.prompt, talk.conversation.memory) == (ticket, told, prompt, memory)
+    talk.press(change)
+    talk.press(talk.choices[-2])
+    assert (talk.ticket, talk.told, talk.prompt, talk.conversation.memory) == (ticket, told, prompt, memory)
+
+
+def test_a_value_that_was_taken_automatically_is_kept_with_the_description() -> None:
+    talk = at_the_review(classified=proposals(category={"Fuel": 0.9}))
+    talk.press("change:description")
+    assert talk.press("back").step == "reviewing"
+    assert talk.ticket.category == "Fuel"
+
+
+def test_a_new_description_clears_what_was_taken_automatically_and_nothing_else() -> None:
+    dialogue = asks_for(Field(name="category"), Field(name="urgency"), Field(name="productId"), auto_select_from=0.8)
+    sure = proposals(category={"Fuel": 0.9}, urgency={"high": 0.9}, productId={"GC110": 0.3})
+    talk = Talk(dialogue, classified=sure)
+    talk.start(PROBLEM)
+    talk.say("GC110")
+    talk.press("change:urgency")
+    assert talk.say("high").step == "reviewing"
+    assert talk.conversation.memory.automatic == ("category",)
+    talk.press("change:description")
+    talk.take(talk.conversation.reply("It does not start", at=NOW))
+    assert talk.conversation.step == "classifying"
+    assert talk.ticket == Ticket(
+        subject="It does not start",
+        description="It does not start",
+        product_id="GC110",
+        custom={"urgency": "high"},
+    )
+    talk.classified = proposals("r2", category={"Electrical": 0.95})
+    assert talk.serve().step == "reviewing"
+    assert talk.ticket.category == "Electrical"
+    assert talk.conversation.memory.automatic == ("category",)
+
+
+def test_a_value_that_was_taken_automatically_and_cleared_since_is_not_cleared_again() -> None:
+    talk = at_the_review(classified=proposals(category={"Fuel": 0.9}))
+    session = talk.conversation.session
+    cleared = Session.fold(session.update_field("category", "", at=NOW), session)
+    talk = Talk(session=cleared, classified=proposals())
+    talk.press("change:description")
+    talk.say("It does not start")
+    assert talk.told == ["ticket_field_update", "ticket_field_update", "ticket_next_stage", "classifications_offered"]
+
+
+def test_what_is_added_while_documents_are_looked_for_keeps_what_was_taken_automatically() -> None:
+    """The stage that would ask for it is over."""
+    talk = Talk(classified=proposals(category={"Fuel": 0.9}))
+    talk.take(talk.conversation.start(PROBLEM, context=context(), at=NOW))
+    need = talk.conversation.need
+    assert need is not None
+    talk.take(talk.conversation.answer(need, talk.classified, at=NOW))
+    assert talk.conversation.step == "suggesting"
+    talk.take(talk.conversation.reply("It smells", at=NOW))
+    assert talk.ticket.category == "Fuel"
+    assert talk.serve().step == "reading"
+
+
+def test_other_words_count_when_they_are_said_again_at_once() -> None:
+    talk = Talk()
+    talk.start(PROBLEM)
+    assert "once more" in talk.say("Oil").text
+    assert talk.say(" ").text.startswith(ENGLISH.not_understood)
+    assert "once more" in talk.say("Oil").text
+    assert talk.press("category:9.9").text.startswith(ENGLISH.gone)
+    assert "once more" in talk.say("Oil").text
+    assert talk.say("Oil").step == "reading"
+    assert talk.ticket.category == "Oil"
+
+
 # Documents
 
 
@@ -292,7 +382,7 @@ def test_documents_that_did_not_help_disappear_and_after_the_last_it_goes_on() -
     talk.press("open:1.1")
     assert talk.press("no").step == "reading"
     assert [card.title for card in talk.prompt.cards] == ["Two"]
-    assert talk.choices == ["open:1.2", "solved", "none", "leave"]
+    assert talk.choices == ["open:1.2", "solved", "none:1", "leave"]
     assert "no longer on offer" in talk.press("open:1.1").text
     talk.press("open:1.2")
     assert talk.press("no").step == "reviewing"
@@ -311,11 +401,53 @@ def test_whoever_goes_back_has_rated_nothing() -> None:
     assert "did not understand" in talk.say("hm").text
 
 
+def test_the_buttons_of_another_document_are_gone() -> None:
+    """They stay on the screen: pressed late, they must not say anything of the document that is open now."""
+    talk = Talk()
+    talk.start(PROBLEM)
+    talk.press("skip")
+    talk.press("open:1.1")
+    assert talk.choices == ["yes:1.1", "no:1.1", "back:1.1", "leave"]
+    talk.press("back:1.1")
+    talk.press("open:1.2")
+    for stale in ("yes:1.1", "no:1.1", "back:1.1", "skip:category", "none:1"):
+        assert talk.press(stale).text.startswith(ENGLISH.gone)
+    assert talk.conversation.step == "rating"
+    assert "suggestion_rate" not in talk.told
+    assert talk.press("no:1.2").step == "reading"
+
+
+def test_only_what_is_shown_is_offered() -> None:
+    talk = Talk(Dialogue(documents=2), suggested=documents(*"abcde"))
+    talk.start(PROBLEM)
+    talk.press("skip")
+    (offer,) = [record.event for record in talk.log if isinstance(record.event, DocumentsOffered)]
+    assert [document.suggestion_id for document in offer.documents] == ["d1", "d2"]
+
+
+@pytest.mark.parametrize("presses", [[], ["skip", "open:1.1"], ["skip", "none"]], ids=["asking", "rating", "reviewing"])
+def test_who_says_that_it_is_solved_is_believed_whatever_was_asked(presses: list[str]) -> None:
+    talk = Talk()
+    talk.start(PROBLEM)
+    for press in presses:
+        talk.press(press)
+    assert talk.say("It works now!").step == "solved"
+    assert talk.conversation.session.state == "solved"
+    assert "suggestion_rate" not in talk.told
+
+
+def test_what_the_problem_is_may_be_said_in_words_that_say_solved() -> None:
+    talk = Talk()
+    talk.start()
+    assert talk.say("Fixed").step == "asking"
+    assert talk.ticket.description == "Fixed"
+
+
 def test_no_document_and_no_proposal_lead_on() -> None:
     talk = Talk(classified=proposals(), suggested=documents())
     prompt = talk.start(PROBLEM)
     assert prompt.text == "What is the category?"
-    assert talk.choices == ["skip", "leave"]
+    assert talk.choices == ["skip:category", "leave"]
     prompt = talk.press("skip")
     assert prompt.step == "reviewing"
     assert prompt.text.startswith("I found no document about this.\n\n")
@@ -369,6 +501,7 @@ def test_what_is_added_meanwhile_makes_the_answer_late(step: str) -> None:
     assert need is not None
     talk.take(talk.conversation.reply("It smells", at=NOW))
     talk.take(talk.conversation.reply("  ", at=NOW))
+    talk.take(talk.conversation.reply("Hello?", at=NOW))
     assert talk.conversation.step == step
     assert talk.ticket == Ticket(subject=PROBLEM, description=f"{PROBLEM}\nIt smells")
     answer = talk.classified if step == "classifying" else talk.suggested
@@ -436,19 +569,40 @@ def test_without_documents_it_goes_on_and_says_so(answer: Any) -> None:
     assert talk.ticket.category is None
 
 
-@pytest.mark.parametrize(
-    "answer", [TicketNotCreated("down"), TicketNotCreated("?", maybe_created=True), "", "x" * 2000, 7]
-)
-def test_a_ticket_that_was_not_filed_can_be_tried_again(answer: Any) -> None:
+def not_filed(answer: Any) -> Talk:
+    """At the review again, after filing had this answer."""
     talk = waiting("filing")
     need = talk.conversation.need
     assert need is not None
-    prompt = talk.take(talk.conversation.answer(need, answer, at=NOW))
-    assert prompt.text.startswith(ENGLISH.not_filed)
-    assert prompt.step == "reviewing"
+    talk.take(talk.conversation.answer(need, answer, at=NOW))
+    assert talk.conversation.step == "reviewing"
     assert "ticket_create" not in talk.told
+    return talk
+
+
+def test_a_ticket_that_was_not_filed_can_be_tried_again_or_changed() -> None:
+    talk = not_filed(TicketNotCreated("down"))
+    assert talk.prompt.text.startswith(ENGLISH.not_filed)
+    assert talk.choices == ["file", "change:description", "change:category", "leave"]
     assert talk.press("file").ended
     assert talk.ticket.id == "T-1"
+
+
+@pytest.mark.parametrize("answer", [TicketNotCreated("?", maybe_created=True), DOWN, "", "x" * 2000, 7])
+def test_a_ticket_that_may_have_been_filed_can_only_be_tried_again_or_left(answer: Any) -> None:
+    talk = not_filed(answer)
+    assert talk.prompt.text.startswith(ENGLISH.not_known)
+    assert talk.choices == ["file", "leave"]
+    assert talk.say("change category").text.startswith(ENGLISH.not_understood)
+    assert talk.press("change:description").text.startswith(ENGLISH.gone)
+    talk.tickets = [TicketNotCreated("down"), "T-1"]
+    assert talk.press("file").text.startswith(ENGLISH.not_filed)
+    assert talk.choices == ["file", "leave"], "it may have been filed the first time"
+    again = Conversation(Dialogue(), Session.fold(talk.log))
+    assert again.prompt == talk.prompt
+    assert talk.press("file").ended
+    assert talk.ticket.id == "T-1"
+    assert not_filed(answer).press("leave").step == "left"
 
 
 def test_a_failure_is_said_once_for_both_services() -> None:
@@ -472,7 +626,7 @@ def test_what_cannot_be_logged_is_told_as_trouble_and_nothing_is_recorded() -> N
 
 
 def test_an_answer_to_a_question_that_is_too_long_is_told() -> None:
-    talk = Talk()
+    talk = Talk(classified=proposals())
     talk.start(PROBLEM)
     assert talk.say(LONG).text == f"{ENGLISH.too_long}\n\nWhat is the category?"
 
@@ -481,7 +635,7 @@ def test_a_choice_of_before_is_told_to_be_gone() -> None:
     talk = Talk()
     talk.start(PROBLEM)
     talk.press("category:0.1")
-    for stale in ("category:0.2", "skip", "file", "nonsense", ""):
+    for stale in ("category:0.2", "skip", "skip:category", "none:0", "file", "nonsense", ""):
         prompt = talk.press(stale)
         assert prompt.text.startswith(ENGLISH.gone)
         assert prompt.step == "reading"
@@ -599,7 +753,8 @@ def test_a_session_that_was_led_by_hand_can_be_taken_over() -> None:
 def test_a_conversation_is_the_same_in_another_process_after_every_turn() -> None:
     talk = Talk()
     talk.start("hello")
-    for said in ("hm, it is broken", "what?", "Fuel", "1", "no", "nonsense", "none", "change category", "Oil", "yes"):
+    replies = ["hm, it is broken", "what?", "Fuel", "1", "no", "nonsense", "none", "change category", "Oil", "Oil"]
+    for said in (*replies, "yes"):
         again = Conversation(Dialogue(), Session.fold(talk.log))
         assert again.prompt == talk.prompt
         assert again.memory == talk.conversation.memory
@@ -640,6 +795,17 @@ def test_documents_that_are_shown_no_more_lead_to_the_review() -> None:
     talk.press("no")
     assert resumed(talk, Dialogue()).conversation.step == "reading"
     assert resumed(talk, Dialogue(documents=1)).conversation.step == "reviewing"
+
+
+@pytest.mark.parametrize("name", ["serialNumber", "", "x" * 999, "id"])
+def test_a_value_of_a_field_that_is_gone_is_not_cleared_with_the_description(name: str) -> None:
+    session = Session(id="c1")
+    session = Session.fold(session.start({"description": "a"}, context(), at=NOW), session)
+    memory = {"step": "reviewing", "stage": 3, "automatic": [name]}
+    talk = Talk(session=Session.fold(session.take_turn("m1", memory, at=NOW), session))
+    talk.press("change:description")
+    assert talk.say(PROBLEM).step == "asking"
+    assert talk.ticket.description == PROBLEM
 
 
 @pytest.mark.parametrize("memory", [{"step": 7}, {"stage": "x"}, {"step": "solved"}, {"stage": -1}, {"other": 1}, {}])

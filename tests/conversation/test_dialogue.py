@@ -61,6 +61,15 @@ def test_nothing_needs_to_be_configured() -> None:
     assert [stage.name for stage in dialogue.stages] == ["describe", "classify", "documents", "review"]
 
 
+def test_without_suggestions_the_same_is_asked_and_no_service() -> None:
+    dialogue = Dialogue(language="de").without_suggestions()
+    assert dialogue.fields == Dialogue().fields
+    assert dialogue.language == "de"
+    assert [stage.name for stage in dialogue.stages] == ["describe", "classify", "documents", "review"]
+    assert not any(stage.classify or stage.documents for stage in dialogue.stages)
+    assert any(stage.classify for stage in Dialogue().stages)
+
+
 def test_texts_are_those_of_the_language_or_else_of_the_dialogue() -> None:
     dialogue = Dialogue(language="de")
     assert dialogue.texts_for("fr") is FRENCH

@@ -8,10 +8,11 @@ from tests.conversation.talk import DOWN, NOW, PROBLEM, Talk, documents, proposa
 
 from caseassist.conversation.conversation import Conversation
 from caseassist.conversation.dialogue import Dialogue, Field, Stage
-from caseassist.conversation.prompting import chosen_by, plain_words
+from caseassist.conversation.prompting import chosen_by, is_greeting, plain_words, says_solved
 from caseassist.conversation.prompts import Prompt
 from caseassist.conversation.texts import ENGLISH, FRENCH, GERMAN, LANGUAGES, Texts
 from caseassist.core.errors import TicketNotCreated
+from caseassist.core.events import Ticket
 from caseassist.core.session import Session
 from caseassist.core.suggestions import read_classifications
 
@@ -41,7 +42,7 @@ def at(step: str, language: str = "en") -> Prompt:
         ("asking", "٢", "category:0.2"),  # Arabic
         ("asking", "२", "category:0.2"),  # Devanagari
         ("asking", "２", "category:0.2"),  # full width # noqa: RUF001
-        ("asking", "3", "skip"),
+        ("asking", "3", "skip:category"),
         ("asking", "5", None),
         ("asking", "0", None),
         ("asking", "-1", None),
@@ -53,14 +54,21 @@ def at(step: str, language: str = "en") -> Prompt:
         ("asking", "« Fuel »", "category:0.2"),
         ("asking", "category:0.2", "category:0.2"),
         ("asking", "fuel pump", None),
-        ("asking", "I don\u2019t know", "skip"),
-        ("asking", "Skip this", "skip"),
-        ("asking", "no", None),
+        ("asking", "I don\u2019t know", "skip:category"),
+        ("asking", "Skip this", "skip:category"),
+        ("asking", "no", "skip:category"),
+        ("asking", "skip", "skip:category"),
+        ("asking", "skip:category", "skip:category"),
+        ("asking", "#2", "category:0.2"),
+        ("asking", "None of these.", "skip:category"),
+        ("asking", "no fuel", None),
         ("asking", "?!", None),
         ("asking", "", None),
-        ("reading", "no", "none"),
-        ("reading", "None", "none"),
-        ("reading", "none of these helps.", "none"),
+        ("reading", "no", "none:1"),
+        ("reading", "I need a human", "none:1"),
+        ("reading", "no idea", None),
+        ("reading", "None", "none:1"),
+        ("reading", "none of these helps.", "none:1"),
         ("reading", "solved", "solved"),
         ("reading", "yes", None),
         ("reading", "open:1.2", "open:1.2"),
@@ -72,12 +80,27 @@ def at(step: str, language: str = "en") -> Prompt:
         ("rating", "Le resume", None),
         ("reading", "open “le resume”", "open:1.1"),
         ("reading", "thanks", None),
-        ("rating", "no", "no"),
-        ("rating", "Not really", "no"),
+        ("rating", "no", "no:1.1"),
+        ("rating", "Not really", "no:1.1"),
+        ("rating", "No, it did not", "no:1.1"),
+        ("rating", "No! One two three", "no:1.1"),
+        ("rating", "no one two three four", None),
+        ("rating", "Yes, thank you", "yes:1.1"),
+        ("rating", "It worked, yes", None),
+        ("rating", "It didn\u2019t", "no:1.1"),
+        ("rating", "back to work", None),
         ("rating", "none", None),
-        ("rating", "yes", "yes"),
-        ("rating", "BACK", "back"),
+        ("rating", "yes", "yes:1.1"),
+        ("rating", "solved", "yes:1.1"),
+        ("rating", "1", "yes:1.1"),
+        ("rating", "BACK", "back:1.1"),
         ("reviewing", "yes", "file"),
+        ("reviewing", "Yes please!", "file"),
+        ("reviewing", "looks good", "file"),
+        ("reviewing", "please", "file"),
+        ("reviewing", "please wait", None),
+        ("reviewing", "do it later", None),
+        ("reviewing", "no", None),
         ("reviewing", "change the  category", "change:category"),
         ("reviewing", "change category", "change:category"),
         ("reviewing", "Description!", "change:description"),
@@ -104,12 +127,14 @@ def test_a_choice_can_be_typed(step: str, written: str, chosen: str | None) -> N
         (FRENCH, "reading", "re\u0301solu", "solved"),
         (FRENCH, "reviewing", "creer", "file"),
         (FRENCH, "reviewing", "Arreter", "leave"),
-        (FRENCH, "rating", "Oui\u00a0!", "yes"),
-        (GERMAN, "asking", "Weiß nicht", "skip"),
-        (GERMAN, "asking", "WEISS NICHT", "skip"),
-        (GERMAN, "reading", "„Nichts davon“", "none"),
-        (GERMAN, "rating", "zuruck", "back"),
-        (GERMAN, "rating", "zurück zur liste", "back"),
+        (FRENCH, "rating", "Oui\u00a0!", "yes:1.1"),
+        (FRENCH, "rating", "Oui, merci", "yes:1.1"),
+        (FRENCH, "reviewing", "D\u2019accord, merci", "file"),
+        (GERMAN, "asking", "Weiß nicht", "skip:category"),
+        (GERMAN, "asking", "WEISS NICHT", "skip:category"),
+        (GERMAN, "reading", "„Nichts davon“", "none:1"),
+        (GERMAN, "rating", "zuruck", "back:1.1"),
+        (GERMAN, "rating", "zurück zur liste", "back:1.1"),
         (GERMAN, "reading", "Geloest", "solved"),
     ],
 )
@@ -134,7 +159,7 @@ def test_a_label_counts_before_a_word_and_a_place() -> None:
     talk = Talk(asks_for(Field(name="count", values=("3", "none", "1", "leave"), required=False)))
     prompt = talk.start(PROBLEM)
     found = [chosen_by(prompt, ENGLISH, written, None) for written in ("1", "2", "3", "none", "leave", "skip")]
-    assert found == ["count:3", "count:2", "count:1", "count:2", "count:4", "skip"]
+    assert found == ["count:3", "count:2", "count:1", "count:2", "count:4", "skip:count"]
 
 
 def test_words_of_ones_own_may_be_written_in_any_way() -> None:
@@ -160,6 +185,10 @@ def test_other_words_than_the_proposed_are_a_value_unless_the_field_has_values()
     talk = Talk()
     talk.start(PROBLEM)
     assert talk.prompt.takes_text
+    assert talk.say("Something else").text == (
+        "Choose one of these, or write the category once more in your own words.\n\nWhat is the category?"
+    )
+    assert talk.ticket == Ticket(subject=PROBLEM, description=PROBLEM), "it may have been meant for a proposal"
     talk.say("Something else")
     assert talk.ticket.category == "Something else"
     strict = Talk(asks_for(Field(name="category", values=("Fuel", "Oil")), classify=True))
@@ -208,13 +237,13 @@ def test_a_value_that_is_proposed_twice_is_shown_once_with_the_greater_confidenc
     }
     talk = Talk(classified=read_classifications({"responseId": "r1", "fields": {"category": twice}}))
     talk.start(PROBLEM)
-    assert talk.choices == ["category:0.2", "skip", "leave"]
+    assert talk.choices == ["category:0.2", "skip:category", "leave"]
 
 
 def test_no_proposals_are_shown_where_none_are_wanted() -> None:
     talk = Talk(Dialogue(proposals=0))
     talk.start(PROBLEM)
-    assert talk.choices == ["skip", "leave"]
+    assert talk.choices == ["skip:category", "leave"]
 
 
 def test_of_many_offers_the_latest_that_has_values_counts() -> None:
@@ -239,8 +268,54 @@ def test_a_card_shows_the_excerpt_and_where_the_document_is_opened() -> None:
     (card,) = talk.press("skip").cards
     assert (card.suggestion_id, card.title, card.url) == ("p1", "Air", "https://support.example/a")
     assert (card.source, card.excerpt) == ("Manuals", "About air.")
-    assert talk.press("open:1.1").cards == (card,)
+    assert card.choice == "open:1.1"
+    (opened,) = talk.press("open:1.1").cards
+    assert opened == msgspec.structs.replace(card, choice=None), "there is no choice that opens it once more"
     assert msgspec.to_builtins(card)["suggestionId"] == "p1"
+
+
+def test_each_card_names_the_choice_that_opens_it() -> None:
+    talk = Talk(suggested=documents("One", "Two", "Three"))
+    talk.start(PROBLEM)
+    talk.press("skip")
+    talk.press("open:1.2")
+    prompt = talk.press("no")
+    assert [(card.title, card.choice) for card in prompt.cards] == [("One", "open:1.1"), ("Three", "open:1.3")]
+    assert {card.choice for card in prompt.cards} < {choice.id for choice in prompt.choices}
+
+
+def test_a_choice_is_taken_with_and_without_what_it_is_about() -> None:
+    prompt = at("rating")
+    for given, chosen in (("yes", "yes:1.1"), ("yes:1.1", "yes:1.1"), ("yes:1.2", None), ("yes:", None), ("", None)):
+        assert chosen_by(prompt, ENGLISH, None, given) == chosen
+    for given, chosen in (("none", "none:1"), ("none:0", None), ("open", None), ("open:1.1", "open:1.1")):
+        assert chosen_by(at("reading"), ENGLISH, None, given) == chosen
+    assert chosen_by(at("reviewing"), ENGLISH, None, "change") is None
+
+
+def test_a_text_that_is_long_is_no_choice_and_no_greeting_and_solves_nothing() -> None:
+    dialogue = Dialogue()
+    for text in ("yes" + " " * 297, "yes" + " " * 298):
+        assert chosen_by(at("rating"), ENGLISH, text, None) == ("yes:1.1" if len(text) <= 300 else None)
+    for text in ("hello" + "!" * 295, "hello" + "!" * 296):
+        assert is_greeting(dialogue, text) == (len(text) <= 300)
+    for text in ("fixed" + "!" * 295, "fixed" + "!" * 296):
+        assert says_solved(ENGLISH, text) == (len(text) <= 300)
+
+
+def test_words_that_say_that_it_is_solved_are_known_whatever_their_accents() -> None:
+    assert says_solved(FRENCH, "RESOLU !")
+    assert says_solved(GERMAN, "gelost")
+    assert not says_solved(ENGLISH, "")
+    assert not says_solved(msgspec.structs.replace(ENGLISH, words={}), "solved")
+
+
+def test_a_prompt_shows_nothing_personal_in_short() -> None:
+    talk = Talk()
+    talk.start("SECRET")
+    talk.press("skip")
+    assert "SECRET" in talk.press("none").text
+    assert repr(talk.prompt) == "<Prompt reviewing>"
 
 
 def test_a_card_without_a_second_address_shows_the_one_that_is_logged() -> None:

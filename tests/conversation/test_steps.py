@@ -119,6 +119,8 @@ def turns(conversation: Conversation) -> list[Turn]:
             pass
     found = [conversation.answer(need, answer, at=NOW) for answer in answers] if need else []
     found += [conversation.reply(choice=choice.id, at=NOW) for choice in conversation.prompt.choices]
+    if conversation.step in ("asking", "rating", "reviewing"):
+        found.append(conversation.reply("It works now", at=NOW))
     return [*found, conversation.reply(PROBLEM, at=NOW)]
 
 

@@ -60,6 +60,7 @@ def test_labels_that_are_shown_together_differ(language: str) -> None:
         (texts.yes, texts.no, texts.back, texts.leave),
         (texts.file, texts.change, texts.leave),
         (texts.skip, texts.leave),
+        (texts.keep, texts.leave),
     ):
         assert len({plain_words(label) for label in labels}) == len(labels)
 

@@ -698,7 +698,7 @@ def test_the_latest_256_messages_are_known() -> None:
     assert act(session, "take_turn", "m0").message_ids == (*names[2:], "m0")
 
 
-@pytest.mark.parametrize(("memory", "left"), [({"b": 2}, {"b": 2}), ({}, {}), (None, None)])
+@pytest.mark.parametrize(("memory", "left"), [({"b": 2}, {"b": 2}), ({}, {}), (None, {"a": 1})])
 def test_the_memory_is_that_of_the_latest_turn(memory: Any, left: Any) -> None:
     session = act(session_in("started"), "take_turn", "m1", {"a": 1})
     session = act(session, "update_field", "subject", "x")

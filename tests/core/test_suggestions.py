@@ -51,9 +51,9 @@ def test_an_answer_of_documents_suggest_is_read_in_its_order() -> None:
     answer = {
         "responseId": "r",
         "documents": [
-            {"title": "A", "clickUri": "click-a", "fields": {"permanentid": "a", "source": "s", "uri": "uri-a"}},
-            {"title": "B", "clickUri": "click-b", "fields": {"permanentid": "b", "source": "s", "urihash": "h"}},
-            {"title": "C", "clickUri": "click-c", "fields": {"permanentid": "c", "source": "s", "uri": ""}},
+            {"title": "A", "clickUri": "https://click-a", "fields": {"permanentid": "a", "source": "s", "uri": "uri-a"}},
+            {"title": "B", "clickUri": "https://click-b", "fields": {"permanentid": "b", "source": "s", "urihash": "h"}},
+            {"title": "C", "clickUri": "https://click-c", "fields": {"permanentid": "c", "source": "s", "uri": ""}},
         ],
     }
     assert read_documents(answer) == DocumentsOffered(
@@ -71,7 +71,7 @@ def test_an_answer_of_documents_suggest_is_read_in_its_order() -> None:
                 click_uri=click_uri,
             )
             for position, (name, url, uri_hash, click_uri) in enumerate(
-                [("A", "uri-a", None, "click-a"), ("B", "click-b", "h", None), ("C", "click-c", None, None)], 1
+                [("A", "uri-a", None, "https://click-a"), ("B", "https://click-b", "h", None), ("C", "https://click-c", None, None)], 1
             )
         ),
     )
@@ -120,7 +120,7 @@ def test_members_that_we_have_no_use_for_are_passed_over_however_many_and_whatev
 def shown(uri: str | None = "uri", **members: Any) -> tuple[str | None, str | None]:
     """The excerpt and the URL to open that stay of a document."""
     fields = {"permanentid": "a", "source": "s"} | ({} if uri is None else {"uri": uri})
-    document = {"title": "A", "clickUri": "click", "fields": fields} | members
+    document = {"title": "A", "clickUri": "https://click", "fields": fields} | members
     answer = {"responseId": "r", "documents": [document]}
     (offered,) = read_documents(answer).documents
     assert read_documents(json.dumps(answer)).documents == (offered,)
@@ -144,23 +144,26 @@ def shown(uri: str | None = "uri", **members: Any) -> tuple[str | None, str | No
     ids=["short", "controls", "empty", "null", "longest", "too long", "far too long"],
 )
 def test_an_excerpt_is_kept_and_cut_where_it_is_too_long(excerpt: str | None, kept: str | None) -> None:
-    assert shown(excerpt=excerpt) == (kept, "click")
+    assert shown(excerpt=excerpt) == (kept, "https://click")
 
 
 def test_a_document_may_have_no_excerpt() -> None:
-    assert shown() == (None, "click")
+    assert shown() == (None, "https://click")
 
 
 @pytest.mark.parametrize(
     ("click_uri", "kept"),
     [
-        ("click", "click"),
+        ("https://click", "https://click"),
+        ("http://click", "http://click"),
+        ("javascript:alert(1)", None),
+        ("click", None),
         ("uri", None),  # nothing that is not known
         ("", None),
         (None, None),
-        ("u" * 2048, "u" * 2048),
-        ("u" * 2049, None),  # a cut URL leads nowhere
-        ("a\nb", None),
+        ("https://" + "u" * 2040, "https://" + "u" * 2040),
+        ("https://" + "u" * 2041, None),  # a cut URL leads nowhere
+        ("https://a\nb", None),
     ],
 )
 def test_a_url_to_open_is_kept_if_it_can_be_one_and_is_not_the_one_that_is_logged(

@@ -230,7 +230,8 @@ class Walk(RuleBasedStateMachine):
         heard = [turn.message_id for turn in turns if turn.message_id is not None]
         assert list(self.session.message_ids) == heard
         assert len(set(heard)) == len(heard)
-        assert self.session.memory == (turns[-1].memory if turns else None)
+        memories = [turn.memory for turn in turns if turn.memory is not None]
+        assert self.session.memory == (memories[-1] if memories else None)
 
     @invariant()
     def what_is_taken_was_offered(self) -> None:

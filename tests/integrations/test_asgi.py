@@ -131,6 +131,7 @@ async def test_what_comes_back_is_all_that_a_page_needs_to_show(tmp_path: Path) 
         "url": "https://support.example.com/d1",
         "source": "Docs",
         "excerpt": "About: Ignition <basics> & more",
+        "choice": "open:1.1",
     }
     assert {"id": "solved", "label": "That solved it"}.keys() == shown["choices"][0].keys()
 

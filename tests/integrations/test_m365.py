@@ -487,13 +487,13 @@ async def test_titles_and_texts_are_shown_as_they_are() -> None:
     written = "<b>Bold</b> & *stars* [link](https://evil.example.com) _x_ `y`\n# head"
     async with chat() as one:
         await one.say(written)
-        await one.press("skip")
+        await one.press("skip:category")
         shown = card(one.sent[-1])
         texts = [inline["text"] for block in parts(shown, "RichTextBlock") for inline in block["inlines"]]
         assert texts[0] == "Ignition <basics> & more"
         assert "Fuel and *air*" in texts
         assert not parts(shown, "TextBlock")  # it would take them for markdown
-        await one.press("none")
+        await one.press("none:1")
         assert written in one.text
         assert all(sent["textFormat"] == "plain" for sent in one.sent)
 

@@ -227,7 +227,7 @@ async def test_somebody_who_answers_in_a_thread_of_direct_messages_is_answered_t
     await worker.deliver(message_body(slack, PROBLEM))
     await worker.deliver(message_body(slack, "Electrical", thread_ts=slack.messages[-1]["ts"]))
     assert slack.messages[-1]["thread_ts"] == slack.messages[0]["ts"]
-    await worker.deliver(press_body(slack, slack.messages[-1], "none"))
+    await worker.deliver(press_body(slack, slack.messages[-1], "none:1"))
     assert slack.messages[-1]["thread_ts"] == slack.messages[0]["ts"]
     assert [record.ticket.category for record in await worker.log()][-1] == "Electrical"
 
@@ -433,7 +433,7 @@ async def test_texts_are_heard_and_shown_as_they_were_written(slack: Slack, work
     await worker.deliver(message_body(slack, typed))
     assert (await worker.log())[-1].ticket.description == HARD
     await worker.deliver(message_body(slack, "skip"))
-    await worker.deliver(press_body(slack, slack.messages[-1], "none"))
+    await worker.deliver(press_body(slack, slack.messages[-1], "none:1"))
     assert HARD in shown(slack.messages[-1])
     assert {element["type"] for element in texts_of(slack.messages[-1]["blocks"])} == {"text"}
     assert escaped("<!here> <@U1>") in slack.messages[-1]["text"]

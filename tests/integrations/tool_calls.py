@@ -64,7 +64,7 @@ CALLS: dict[str, Sequence[Call]] = {
         *TOLD, _select("c1"), *DOCUMENTS, _open("d2"), _rate("d2", 0), _open("d1"), _rate("d1", 1), Call("mark_solved"),
     ),
     "created": (
-        *TOLD, *_fill(category="purple?"), *DOCUMENTS, Call("next_stage", {"stage": "review"}), _select("c2"),
+        *TOLD, *_fill(category="purple!"), *DOCUMENTS, Call("next_stage", {"stage": "review"}), _select("c2"),
         Call("create_ticket"),
     ),
     "left": (*TOLD, _select("c2"), *DOCUMENTS, Call("leave")),

@@ -304,6 +304,16 @@ class BeginsAnewEachTime(MemoryStore):
         return await super().idle(before, limit)
 
 
+class ListsTheSmallestFirst(MemoryStore):
+    async def sessions(self, prefix: str, limit: int) -> Sequence[str]:
+        return (await super().sessions(prefix, limit))[::-1]
+
+
+class ListsWhatItIsNotAskedFor(MemoryStore):
+    async def sessions(self, prefix: str, limit: int) -> Sequence[str]:
+        return await super().sessions("", limit)
+
+
 class ErasesTheClientOnly(MemoryStore):
     async def erase(self, *, session_id: str | None = None, client_id: str | None = None) -> Sequence[str]:
         tickets = {record: record.ticket for kept in self._sessions.values() for _, record in kept.stored}
@@ -403,6 +413,8 @@ BROKEN_STORES: list[tuple[type[MemoryStore], str]] = [
     (CountsAhead, "what is resolved beyond the position is named, and not counted before the position has passed it"),
     (ListsWhatHasEnded, "idle lists sessions that have not ended"),
     (BeginsAnewEachTime, "idle goes on after a session"),
+    (ListsTheSmallestFirst, "sessions lists the ids that begin with a prefix"),
+    (ListsWhatItIsNotAskedFor, "sessions lists the ids that begin with a prefix"),
     (ErasesTheClientOnly, "nothing that is personal is left after erase (load)"),
     (ErasesNoQuarantine, "nothing that is personal is left after erase (quarantined)"),
     (ErasesAndTakesMore, "an erased session takes no more records"),

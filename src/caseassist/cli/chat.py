@@ -1,5 +1,6 @@
 """``caseassist chat``: a conversation in the terminal."""
 
+import os
 import shutil
 import sys
 import textwrap
@@ -56,6 +57,8 @@ from caseassist.service.knowledge import Knowledge
 __all__ = ["chat"]
 
 WIDTH = 88
+MAX_LINE_BYTES = 65536
+"""Terminals give a line at a time, and none that is longer than 4,096 bytes."""
 OURS = (ClassificationsOffered, DocumentsOffered, TurnTaken)
 """Events that are never sent to Coveo."""
 
@@ -160,7 +163,7 @@ class _Terminal:
                 if reply.prompt.ended:
                     await self._sum_up(reply.session_id)
                     return
-            line = await anyio.to_thread.run_sync(_read_line, abandon_on_cancel=True)
+            line = await _read_line()
             if line is None:
                 self._stop()
                 return
@@ -240,12 +243,16 @@ def _told_by(event: AnyEvent) -> str:
             return ", ".join(str(value) for name, value in members.items() if name != "action")
 
 
-def _read_line() -> str | None:
+async def _read_line() -> str | None:
     """What the person writes; None when they have stopped."""
     click.echo()
     click.secho("> ", bold=True, nl=False)
     sys.stdout.flush()
-    line = sys.stdin.buffer.readline()
+    if sys.stdin.isatty():  # no thread that waits for a line that does not come: Ctrl-C must end it
+        await anyio.wait_readable(sys.stdin)
+        line = os.read(sys.stdin.fileno(), MAX_LINE_BYTES)
+    else:
+        line = await anyio.to_thread.run_sync(sys.stdin.buffer.readline, abandon_on_cancel=True)
     if not line:
         return None
     text = line.decode(errors="replace").rstrip("\r\n")

@@ -21,12 +21,12 @@ import msgspec
 
 from caseassist.conversation.dialogue import Dialogue
 from caseassist.conversation.memory import remembered
-from caseassist.conversation.prompting import chosen_by, is_greeting, prompt_of
+from caseassist.conversation.prompting import chosen_by, is_greeting, prompt_of, says_solved
 from caseassist.conversation.prompts import Prompt
 from caseassist.conversation.steps import ENDS
 from caseassist.conversation.texts import Texts
 from caseassist.conversation.turning import REPLIES, Turning, add, describe, greets, select_automatically
-from caseassist.core.errors import ActionError, RepeatedMessage, ServiceError
+from caseassist.core.errors import ActionError, RepeatedMessage, ServiceError, TicketNotCreated
 from caseassist.core.events import ClassificationsOffered, Context, DocumentsOffered, Ticket
 from caseassist.core.records import Record
 from caseassist.core.session import IDLE_S, Session
@@ -160,6 +160,13 @@ class Conversation:
                 turn.act(turn.session.quit(at=at))
             elif choice is not None and chosen is None:
                 turn.notice("gone")
+            elif (
+                chosen is None
+                and self.step in ("asking", "rating", "reviewing")
+                and says_solved(self._texts, text or "")
+            ):
+                turn.follow("help")
+                turn.act(turn.session.solve(at=at))
             else:
                 REPLIES[self.step](turn, chosen, (text or "").strip())
 
@@ -197,7 +204,8 @@ class Conversation:
                     select_automatically(turn, answer)
                     turn.go_on()
                 case SuggestDocuments(), DocumentsOffered():
-                    turn.act(turn.session.offer_documents(answer, at=at))
+                    shown = msgspec.structs.replace(answer, documents=answer.documents[: self.dialogue.documents])
+                    turn.act(turn.session.offer_documents(shown, at=at))  # what is not shown is not offered
                     turn.remember(suggested=True)
                     if answer.documents and turn.work().documents_left:
                         turn.follow("show")
@@ -212,7 +220,9 @@ class Conversation:
 
         def fail(turn: Turning) -> None:
             if isinstance(need, FileTicket):
-                turn.notice("not_filed")
+                unsure = not isinstance(answer, TicketNotCreated) or answer.maybe_created
+                turn.notice("not_known" if unsure else "not_filed")
+                turn.remember(unsure=turn.memory.unsure or unsure)
                 turn.follow("not_be_filed")
             else:
                 turn.notice("no_suggestions")
@@ -241,7 +251,7 @@ class Conversation:
 
         def turning() -> Turning:
             memory = self.memory if keep_notices else msgspec.structs.replace(self.memory, notices=())
-            return Turning(self.dialogue, self.session, memory, message_id, at, started)
+            return Turning(self.dialogue, self.session, memory, message_id, at, started, self.memory.notices)
 
         try:
             turn = turning()

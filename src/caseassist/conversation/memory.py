@@ -32,6 +32,10 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_def
     """Fields that the person did not want to fill."""
     document: str | None = None
     """The document that was opened, by its suggestion id."""
+    automatic: tuple[str, ...] = ()
+    """Fields whose values were taken without asking."""
+    unsure: bool = False
+    """Whether the ticket may have been filed, though the helpdesk did not say so."""
     useless: tuple[str, ...] = ()
     """Documents that did not help."""
     notices: tuple[str, ...] = ()
@@ -56,6 +60,7 @@ def remembered(dialogue: Dialogue, session: Session) -> Memory:
         or (memory.step == "rating" and memory.document not in documents)
         or (memory.step == "reading" and not documents)
     )
+    memory = msgspec.structs.replace(memory, automatic=tuple(name for name in memory.automatic if name in known))
     return msgspec.structs.replace(memory, step="reviewing", notices=()) if lost else memory
 
 

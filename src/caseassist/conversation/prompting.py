@@ -10,7 +10,14 @@ from caseassist.conversation.texts import Texts
 from caseassist.core.events import OfferedDocument, Ticket
 from caseassist.core.session import Session
 
-__all__ = ["chosen_by", "is_greeting", "plain_words", "prompt_of"]
+__all__ = ["chosen_by", "is_greeting", "kind_of", "plain_words", "prompt_of", "says_solved"]
+
+BOUND = frozenset({"skip", "yes", "no", "back", "none"})
+"""Choices whose ids say what they are about, after a colon: buttons of an earlier question stay on the screen."""
+MAX_CHOICE = 300
+"""Nothing longer is looked for among the choices."""
+MAX_WORDS = 4
+"""In a reply of so many words, the first can say yes or no."""
 
 _AROUND = " \t\n\r!.?,;:¡¿…()\"'“”„«»"
 """Punctuation that makes no difference around what is written."""
@@ -26,34 +33,40 @@ def prompt_of(dialogue: Dialogue, session: Session, memory: Memory) -> Prompt:
             question = texts.greeting if session.ticket.description is None else texts.describe
             question = question if {"describe_again", "too_long"}.isdisjoint(memory.notices) else ""
             takes_text = True
+            if session.ticket.description is not None:
+                choices.append(("back:description", texts.keep))
         case "asking":
             name = memory.field or ""
             question = texts.ask.format(field=texts.label(name))
             choices += [(one, value.value) for one, value in values_of(dialogue, session, name).items()]
             field = field_of(dialogue, name)
             takes_text = not field.values
-            if not field.required:
-                choices.append(("skip", texts.skip))
+            if value_of(session.ticket, name) is not None:
+                choices.append((f"back:{name}", texts.keep))
+            elif not field.required:
+                choices.append((f"skip:{name}", texts.skip))
         case "reading":
             question = texts.documents
             documents = list(documents_of(dialogue, session, memory))
-            cards = tuple(_card(document) for _, (document, _) in documents)
+            cards = tuple(_card(document, one) for one, (document, _) in documents)
             choices += [
                 (one, texts.open.format(title=document.suggestion.document_title)) for one, (document, _) in documents
             ]
-            choices += [("solved", texts.helped), ("none", texts.none_helped)]
+            place = documents[0][0].removeprefix("open:").partition(".")[0]
+            choices += [("solved", texts.helped), (f"none:{place}", texts.none_helped)]
         case "rating":
             found = documents_of(dialogue, session, memory)
-            document = next(one for _, (one, _) in found if one.suggestion_id == memory.document)
+            opened, document = next((one, it) for one, (it, _) in found if it.suggestion_id == memory.document)
             question = texts.did_it_help.format(title=document.suggestion.document_title)
-            cards = (_card(document),)
-            choices += [("yes", texts.yes), ("no", texts.no), ("back", texts.back)]
+            cards = (_card(document, None),)
+            place = opened.removeprefix("open:")
+            choices += [(f"yes:{place}", texts.yes), (f"no:{place}", texts.no), (f"back:{place}", texts.back)]
         case "reviewing":
             question = texts.review.format(ticket=_known(dialogue, session.ticket, texts))
             choices.append(("file", texts.file))
-            choices += [
-                (f"change:{one.name}", texts.change.format(field=texts.label(one.name))) for one in dialogue.fields
-            ]
+            if not memory.unsure:  # what may be filed cannot be changed any more
+                names = [field.name for field in dialogue.fields]
+                choices += [(f"change:{name}", texts.change.format(field=texts.label(name))) for name in names]
         case "solved":
             question = texts.solved
         case "created":
@@ -93,7 +106,7 @@ def _known(dialogue: Dialogue, ticket: Ticket, texts: Texts) -> str:
     return "\n".join(f"{texts.label(name)}: {value}" for name, value in values.items() if value is not None)
 
 
-def _card(document: OfferedDocument) -> Card:
+def _card(document: OfferedDocument, choice: str | None) -> Card:
     told = document.suggestion
     return Card(
         suggestion_id=document.suggestion_id,
@@ -101,6 +114,7 @@ def _card(document: OfferedDocument) -> Card:
         url=document.click_uri or told.document_url,
         source=told.source_name,
         excerpt=document.excerpt,
+        choice=choice,
     )
 
 
@@ -111,22 +125,47 @@ def chosen_by(prompt: Prompt, texts: Texts, text: str | None, choice: str | None
     differs in accents.
     """
     if choice is not None:
-        return choice if any(choice == one.id for one in prompt.choices) else None
+        return next((one.id for one in prompt.choices if choice == one.id or choice == kind_of(one.id)), None)
+    if text is None or len(text) > MAX_CHOICE:
+        return None
     names = _names(prompt, texts)
     for plain in (str.strip, plain_words, _without_accents):
-        written = plain(text or "")
+        written = plain(text)
         if not written:
             return None
         for choice_id, called in names:
             if written in map(plain, called):
                 return choice_id
         for one in prompt.choices:
-            if written in map(plain, texts.words.get(one.id, ())):
+            if written in map(plain, texts.words.get(kind_of(one.id), ())):
                 return one.id
-    number = plain_words(text or "")
+    number = plain_words(text).lstrip("#")
+    first, *more = plain_words(text).split()
     if prompt.numbered and number.isdecimal() and len(number) <= 3 and 0 < int(number) <= len(prompt.choices):
         return prompt.choices[int(number) - 1].id
+    if prompt.step in ("rating", "reviewing") and len(more) < MAX_WORDS:
+        decides = plain_words(first)
+        for one in prompt.choices:
+            if decides in _first_words(texts, kind_of(one.id)):
+                return one.id
     return None
+
+
+def _first_words(texts: Texts, kind: str) -> set[str]:
+    """Words that decide for a choice though more words follow. Only a yes files: "please" may go on with "wait"."""
+    words = {name: set(map(plain_words, texts.words.get(name, ()))) for name in ("yes", "no", "file")}
+    return words["yes"] & words["file"] if kind == "file" else words.get(kind, set())
+
+
+def kind_of(choice_id: str) -> str:
+    """A choice without what it is about: ``yes`` of ``yes:1.2``."""
+    kind = choice_id.partition(":")[0]
+    return kind if kind in BOUND else choice_id
+
+
+def says_solved(texts: Texts, text: str) -> bool:
+    """Whether somebody says that it is solved, whatever they were asked."""
+    return len(text) <= MAX_CHOICE and _without_accents(text) in map(_without_accents, texts.words.get("solved", ()))
 
 
 def _names(prompt: Prompt, texts: Texts) -> list[tuple[str, tuple[str, ...]]]:
@@ -137,12 +176,15 @@ def _names(prompt: Prompt, texts: Texts) -> list[tuple[str, tuple[str, ...]]]:
     elif prompt.step == "reviewing":
         alone = {choice.id: texts.label(choice.id.removeprefix("change:")) for choice in prompt.choices}
     return [
-        (one.id, (one.label, one.id, one.id.replace(":", " "), alone.get(one.id, one.label))) for one in prompt.choices
+        (one.id, (one.label, one.id, kind_of(one.id).replace(":", " "), alone.get(one.id, one.label)))
+        for one in prompt.choices
     ]
 
 
 def is_greeting(dialogue: Dialogue, text: str) -> bool:
     """Whether a text says hello, in any language: who says hello need not know which one we speak."""
+    if len(text) > MAX_CHOICE:
+        return False
     greetings = (greeting for texts in dialogue.texts.values() for greeting in texts.greetings)
     return plain_words(text) in map(plain_words, greetings)
 

@@ -26,6 +26,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The name of where it comes from."""
     excerpt: str | None = None
     """What of it to show."""
+    choice: str | None = None
+    """The id of the choice that opens it, where there is one."""
 
 
 class Prompt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -45,7 +47,12 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     ended: bool = False
     """Whether the session has ended. There still is a way on: to a new one."""
 
+    def __repr__(self) -> str:  # the ticket is in its text
+        return f"<Prompt {self.step}>"
+
     @property
     def numbered(self) -> bool:
         """Whether a number tells a choice by its place. Where there is nothing but text to give, it is text."""
-        return not self.takes_text or any(choice.id not in ("skip", "leave") for choice in self.choices)
+        return not self.takes_text or any(
+            choice.id.partition(":")[0] not in ("skip", "back", "leave") for choice in self.choices
+        )

@@ -56,7 +56,7 @@ TABLE = (
     Row("show", ("suggesting",), "reading"),
     Row("open", ("reading",), "rating"),
     Row("back", ("rating",), "reading"),
-    Row("help", ("reading", "rating"), "solved"),
+    Row("help", ("asking", "reading", "rating", "reviewing"), "solved"),
     Row("fail", ("rating",), "reading", "documents_left"),
     Row("change_description", ("reviewing",), "describing"),
     Row("change_field", ("reviewing",), "asking"),

@@ -18,6 +18,7 @@ PLACES = {
     "review": {"ticket"},
     "auto_selected": {"field", "value"},
     "ask_again": {"field"},
+    "say_again": {"field"},
 }
 """What may stand in braces, by text."""
 
@@ -50,6 +51,8 @@ class Texts(msgspec.Struct, frozen=True, kw_only=True):
     """Somebody else, or a time limit, has closed the case."""
     # Labels of choices
     skip: str
+    keep: str
+    """What is to be changed stays as it is."""
     leave: str
     open: str
     """``{title}``: of the document."""
@@ -68,6 +71,8 @@ class Texts(msgspec.Struct, frozen=True, kw_only=True):
     """What was written cannot be taken: too long, or no text."""
     describe_again: str
     """Nothing was said of a problem."""
+    say_again: str
+    """``{field}``: the label of the field, for which values are proposed, but any will do."""
     ask_again: str
     """``{field}``: the label of the field, which has values to choose from."""
     auto_selected: str
@@ -75,6 +80,8 @@ class Texts(msgspec.Struct, frozen=True, kw_only=True):
     no_suggestions: str
     no_documents: str
     not_filed: str
+    not_known: str
+    """The ticket may have been filed, or not."""
     gone: str
     """The choice was on offer before."""
     trouble: str
@@ -83,7 +90,8 @@ class Texts(msgspec.Struct, frozen=True, kw_only=True):
     fields: Mapping[str, str] = {}
     """Labels of fields, by name; a field without one is called by its name."""
     words: Mapping[str, tuple[str, ...]] = {}
-    """What people type for a choice, by its id. Capitals, accents and punctuation around make no difference."""
+    """What people type for a choice, by its id up to the colon. Capitals, accents and punctuation around make no
+    difference. ``solved``: also while a field is asked for, a document rated, or the ticket reviewed."""
     greetings: tuple[str, ...] = ()
     """What says hello and nothing of a problem. It is known in all languages of the dialogue."""
 
@@ -126,6 +134,7 @@ ENGLISH = Texts(
     left="All right, this case is closed.",
     expired="This case was closed in the meantime.",
     skip="Skip this",
+    keep="Keep it as it is",
     leave="Leave",
     open="Open “{title}”",
     helped="That solved it",
@@ -139,22 +148,89 @@ ENGLISH = Texts(
     not_understood="Sorry, I did not understand that.",
     too_long="Sorry, I cannot take that. Could you put it in fewer words?",
     describe_again="Please tell me in a sentence what does not work.",
+    say_again="Choose one of these, or write the {field} once more in your own words.",
     ask_again="Please choose one of the values for the {field}.",
     auto_selected="I have set the {field} to “{value}”.",
     no_suggestions="I cannot reach the suggestions at the moment, so we go on without them.",
     no_documents="I found no document about this.",
     not_filed="The ticket could not be filed. Nothing is lost: please try again.",
+    not_known="I do not know yet whether the ticket was filed. Please try again: it will not be filed twice.",
     gone="That is no longer on offer.",
     trouble="Sorry, something went wrong here. Please send that again in a moment.",
     fields={"description": "description", "category": "category", "productId": "product", "subject": "subject"},
     words={
-        "yes": ("yes", "y", "yeah", "yep", "sure", "ok"),
-        "no": ("no", "n", "nope", "not really"),
-        "solved": ("solved", "it works", "it works now", "works", "that helped", "fixed"),
-        "none": ("none", "none of them", "no", "nope", "nothing", "next"),
+        "yes": (
+            "yes",
+            "y",
+            "yeah",
+            "yep",
+            "sure",
+            "ok",
+            "it did",
+            "solved",
+            "fixed",
+            "it works",
+            "that helped",
+            "that worked",
+        ),
+        "no": ("no", "n", "nope", "not really", "it did not", "it didn't", "still broken", "still not working"),
+        "solved": (
+            "solved",
+            "it works",
+            "it works now",
+            "works",
+            "that helped",
+            "that worked",
+            "fixed",
+            "problem solved",
+        ),
+        "none": (
+            "none",
+            "none of them",
+            "none of these",
+            "no",
+            "no thanks",
+            "nope",
+            "nothing",
+            "next",
+            "not helpful",
+            "human",
+            "agent",
+            "i need a human",
+            "talk to a human",
+        ),
         "leave": ("leave", "quit", "exit", "cancel", "stop", "bye", "goodbye"),
-        "skip": ("skip", "none", "don't know", "i don't know", "no idea"),
-        "file": ("yes", "y", "yeah", "yep", "sure", "ok", "file", "file it", "create", "submit", "send"),
+        "skip": (
+            "skip",
+            "none",
+            "none of these",
+            "none of them",
+            "no",
+            "other",
+            "don't know",
+            "i don't know",
+            "not sure",
+            "no idea",
+        ),
+        "file": (
+            "yes",
+            "y",
+            "yeah",
+            "yep",
+            "sure",
+            "ok",
+            "file",
+            "file it",
+            "create",
+            "submit",
+            "submit it",
+            "send",
+            "go ahead",
+            "do it",
+            "looks good",
+            "no changes",
+            "please",
+        ),
         "back": ("back",),
         "new": ("new", "start", "yes", "again"),
     },
@@ -184,6 +260,7 @@ FRENCH = Texts(
     left="D'accord, ce dossier est clos.",
     expired="Ce dossier a été clos entre-temps.",
     skip="Passer",
+    keep="Ne rien changer",
     leave="Quitter",
     open="Ouvrir « {title} »",
     helped="C'est résolu",
@@ -197,22 +274,24 @@ FRENCH = Texts(
     not_understood="Désolé, je n'ai pas compris.",
     too_long="Désolé, je ne peux pas accepter cela. Pouvez-vous l'écrire en moins de mots ?",
     describe_again="Dites-moi en une phrase ce qui ne fonctionne pas.",
+    say_again="Choisissez une de ces valeurs, ou écrivez encore une fois la vôtre pour « {field} ».",
     ask_again="Choisissez une des valeurs pour le champ « {field} ».",
     auto_selected="J'ai choisi « {value} » pour le champ « {field} ».",
     no_suggestions="Les suggestions ne sont pas disponibles pour le moment, continuons sans elles.",
     no_documents="Je n'ai trouvé aucun document à ce sujet.",
     not_filed="Le ticket n'a pas pu être créé. Rien n'est perdu : réessayez.",
+    not_known="Je ne sais pas encore si le ticket a été créé. Réessayez : il ne sera pas créé deux fois.",
     gone="Ce choix n'est plus proposé.",
     trouble="Désolé, une erreur s'est produite ici. Renvoyez votre message dans un moment.",
     fields={"description": "description", "category": "catégorie", "productId": "produit", "subject": "sujet"},
     words={
-        "yes": ("oui", "o", "ouais", "ok", "d'accord"),
-        "no": ("non", "n", "pas vraiment"),
+        "yes": ("oui", "o", "ouais", "ok", "d'accord", "résolu", "ça marche", "ça fonctionne"),
+        "no": ("non", "n", "pas vraiment", "toujours pas", "ça ne marche pas"),
         "solved": ("résolu", "ça marche", "ça fonctionne", "réglé"),
-        "none": ("aucun", "aucun d'eux", "non", "rien", "suivant"),
+        "none": ("aucun", "aucun d'eux", "non", "non merci", "rien", "suivant", "un humain", "un conseiller"),
         "leave": ("quitter", "annuler", "stop", "au revoir", "arrêter", "partir"),
-        "skip": ("passer", "aucun", "je ne sais pas", "sais pas", "aucune idée"),
-        "file": ("oui", "o", "ok", "créer", "envoyer", "d'accord"),
+        "skip": ("passer", "aucun", "aucune", "non", "autre", "je ne sais pas", "sais pas", "aucune idée"),
+        "file": ("oui", "o", "ok", "créer", "envoyer", "d'accord", "vas-y", "allez-y", "c'est bon"),
         "back": ("retour",),
         "new": ("nouveau", "oui", "encore"),
     },
@@ -232,6 +311,7 @@ GERMAN = Texts(
     left="In Ordnung, dieser Fall ist geschlossen.",
     expired="Dieser Fall wurde inzwischen geschlossen.",
     skip="Überspringen",
+    keep="So lassen",
     leave="Beenden",
     open="„{title}“ öffnen",
     helped="Das hat geholfen",
@@ -245,22 +325,47 @@ GERMAN = Texts(
     not_understood="Das habe ich leider nicht verstanden.",
     too_long="Das kann ich leider nicht annehmen. Bitte fassen Sie sich kürzer.",
     describe_again="Bitte sagen Sie in einem Satz, was nicht funktioniert.",
+    say_again="Wählen Sie etwas davon aus, oder schreiben Sie bei „{field}“ Ihren Wert noch einmal.",
     ask_again="Bitte wählen Sie bei „{field}“ einen der Werte aus.",
     auto_selected="Ich habe bei „{field}“ „{value}“ eingetragen.",
     no_suggestions="Ich kann gerade keine Vorschläge abrufen, wir machen ohne sie weiter.",
     no_documents="Dazu habe ich kein Dokument gefunden.",
     not_filed="Das Ticket konnte nicht angelegt werden. Es ist nichts verloren: Bitte versuchen Sie es noch einmal.",
+    not_known="Ich weiß noch nicht, ob das Ticket angelegt wurde. Bitte versuchen Sie es noch einmal: "
+    "Es wird nicht doppelt angelegt.",
     gone="Das steht nicht mehr zur Wahl.",
     trouble="Hier ist leider etwas schiefgegangen. Bitte senden Sie das in einem Augenblick noch einmal.",
     fields={"description": "Beschreibung", "category": "Kategorie", "productId": "Produkt", "subject": "Betreff"},
     words={
-        "yes": ("ja", "j", "jo", "ok", "klar"),
-        "no": ("nein", "n", "nee", "nicht wirklich"),
+        "yes": ("ja", "j", "jo", "ok", "klar", "gelöst", "geht wieder", "hat geholfen"),
+        "no": ("nein", "n", "nee", "nicht wirklich", "leider nicht", "immer noch nicht", "geht nicht"),
         "solved": ("gelöst", "geloest", "geht wieder", "es geht wieder", "hat geholfen"),
-        "none": ("nichts", "nichts davon", "nein", "nee", "keines", "keins", "keins davon", "weiter"),
+        "none": (
+            "nichts",
+            "nichts davon",
+            "nein",
+            "nee",
+            "keines",
+            "keins",
+            "keins davon",
+            "weiter",
+            "nein danke",
+            "ein mensch",
+            "mitarbeiter",
+        ),
         "leave": ("beenden", "abbrechen", "stop", "stopp", "tschüss", "tschuess", "ende"),
-        "skip": ("überspringen", "ueberspringen", "weiß nicht", "ich weiß nicht", "keines", "keine ahnung"),
-        "file": ("ja", "j", "ok", "klar", "anlegen", "absenden", "einverstanden"),
+        "skip": (
+            "überspringen",
+            "ueberspringen",
+            "weiß nicht",
+            "ich weiß nicht",
+            "keines",
+            "keins davon",
+            "nein",
+            "anderes",
+            "keine ahnung",
+        ),
+        "file": ("ja", "j", "ok", "klar", "anlegen", "absenden", "einverstanden", "passt", "bitte", "los"),
         "back": ("zurück", "zurueck"),
         "new": ("neu", "ja", "nochmal", "noch einmal"),
     },

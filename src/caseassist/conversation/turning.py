@@ -8,7 +8,7 @@ import msgspec
 
 from caseassist.conversation.dialogue import DESCRIPTION, Dialogue, Field
 from caseassist.conversation.memory import Memory, documents_of, field_of, value_of, values_of
-from caseassist.conversation.prompting import is_greeting
+from caseassist.conversation.prompting import is_greeting, kind_of
 from caseassist.conversation.steps import Work, follow
 from caseassist.core.events import ClassificationsOffered, TurnTaken
 from caseassist.core.records import Record
@@ -30,10 +30,13 @@ class Turning:
         message_id: str | None,
         at: datetime,
         started: tuple[Record, ...],
+        said: tuple[str, ...],
     ) -> None:
         self.dialogue = dialogue
         self.session = session
         self.memory = memory
+        self.said = said
+        """The notices that went with the question."""
         self.at = at
         self._records: list[Record] = []
         self.act(started)
@@ -104,6 +107,10 @@ def describe(turn: Turning, text: str) -> None:
     if greets(turn, text):
         turn.notice("describe_again")
         return
+    for name in turn.memory.automatic:  # they were taken for what was told before
+        if value_of(turn.session.ticket, name) is not None:
+            turn.act(turn.session.update_field(name, "", at=turn.at))
+    turn.remember(automatic=())
     _set_description(turn, text)
     turn.go_on()
 
@@ -132,34 +139,47 @@ def _set_description(turn: Turning, text: str) -> None:
 
 
 def _when_describing(turn: Turning, chosen: str | None, text: str) -> None:
-    del chosen
-    describe(turn, text)
+    if chosen is None:
+        describe(turn, text)
+    else:  # it stays as it is
+        turn.go_on()
 
 
 def _when_waiting(turn: Turning, chosen: str | None, text: str) -> None:
     """More is told while suggestions are on their way: they will be asked for anew."""
     del chosen
-    if text:
+    if not greets(turn, text):
         add(turn, text)
 
 
 def _when_asking(turn: Turning, chosen: str | None, text: str) -> None:
     name = turn.memory.field or ""
-    if chosen == "skip":
-        turn.remember(skipped=(*turn.memory.skipped, name))
-    elif chosen is not None:
-        value = values_of(turn.dialogue, turn.session, name)[chosen]
+    values = values_of(turn.dialogue, turn.session, name)
+    if chosen is not None and chosen not in values:
+        if kind_of(chosen) == "skip":
+            turn.remember(skipped=(*turn.memory.skipped, name))
+        turn.go_on()
+        return
+    if chosen is not None:
+        value = values[chosen]
         if value.classification_id is None:
             turn.act(turn.session.update_field(name, value.value, at=turn.at))
         else:
             turn.act(
                 turn.session.select_classification(value.classification_id, response_id=value.response_id, at=turn.at)
             )
-    elif not text or field_of(turn.dialogue, name).values:
-        turn.notice(f"ask_again:{name}" if text else "not_understood")
+    elif not text:
+        turn.notice("not_understood")
+        return
+    elif field_of(turn.dialogue, name).values:
+        turn.notice(f"ask_again:{name}")
+        return
+    elif values and f"say_again:{name}" not in turn.said:  # it may have been meant for one of the proposals
+        turn.notice(f"say_again:{name}")
         return
     else:
         turn.act(turn.session.update_field(name, text, at=turn.at))
+    turn.remember(automatic=tuple(other for other in turn.memory.automatic if other != name))
     turn.go_on()
 
 
@@ -168,7 +188,7 @@ def _when_reading(turn: Turning, chosen: str | None, text: str) -> None:
     if chosen == "solved":
         turn.follow("help")
         turn.act(turn.session.solve(at=turn.at))
-    elif chosen == "none":
+    elif chosen is not None and kind_of(chosen) == "none":
         turn.go_on()
     elif chosen is not None:
         document, response_id = dict(documents_of(turn.dialogue, turn.session, turn.memory))[chosen]
@@ -182,6 +202,7 @@ def _when_reading(turn: Turning, chosen: str | None, text: str) -> None:
 def _when_rating(turn: Turning, chosen: str | None, text: str) -> None:
     del text
     document = turn.memory.document or ""
+    chosen = None if chosen is None else kind_of(chosen)
     if chosen == "yes":
         turn.act(turn.session.rate_document(document, 1.0, at=turn.at))
         turn.follow("help")
@@ -245,6 +266,7 @@ def select_automatically(turn: Turning, offer: ClassificationsOffered) -> None:
                     best.classification_id, response_id=offer.response_id, auto_selection=True, at=turn.at
                 )
             )
+            turn.remember(automatic=(*turn.memory.automatic, field.name))
             turn.notice(f"auto_selected:{field.name}")
 
 

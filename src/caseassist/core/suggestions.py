@@ -122,6 +122,8 @@ def _opened_at(document: _Document) -> str | None:
     """Where a person opens the document, if that is another URL than the one that is logged."""
     if not document.fields.uri or document.click_uri == document.fields.uri:
         return None
+    if not (document.click_uri or "").startswith(("https://", "http://")):  # a bot makes a link of it
+        return None
     try:
         return msgspec.convert(document.click_uri, fields.ClickUri)
     except msgspec.ValidationError:  # it would only be shown: no reason to refuse what can be logged

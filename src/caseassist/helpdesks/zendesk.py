@@ -168,7 +168,9 @@ class ZendeskTickets:
             asked: float | None = None
             status: int | None = None
             try:
-                reply = await self._transport.send(request, timeout_s=max(filing.left_s(), 0.001))
+                # A search that hangs leaves time for another one; a ticket that is being filed is worth the wait.
+                most_s = filing.left_s() if files else min(filing.left_s(), self._timeout_s / 3)
+                reply = await self._transport.send(request, timeout_s=max(most_s, 0.001))
             except TransportError as error:
                 reason = str(error)
                 filing.maybe_created |= files and error.maybe_sent

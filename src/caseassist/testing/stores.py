@@ -259,6 +259,22 @@ async def _lists_idle_sessions(store: Store) -> None:
     kept(list(await store.idle(AT + timedelta(seconds=1), 10)) == [], "a record from that very time is not from before")
 
 
+async def _finds_sessions_by_their_ids(store: Store) -> None:
+    """sessions gives the ids that begin with a prefix, the greatest first"""
+    for session_id in ("chat-2", "chat-10", "chat", "chat-1é", "chau-1", "cha"):
+        await _append(store, *records_of(session_id, 1))
+    found = ["chat-2", "chat-1é", "chat-10"]
+    kept(list(await store.sessions("chat-", 10)) == found, _SESSIONS)
+    kept(list(await store.sessions("chat-", 2)) == found[:2], "sessions returns no more than its limit")
+    kept(list(await store.sessions("chat-3", 10)) == [], _SESSIONS)
+    kept(len(await store.sessions("", 10)) == 6, "every id begins with nothing")
+    await store.erase(session_id="chat-2")
+    kept(list(await store.sessions("chat-", 10)) == found, "an erased session keeps its place, so its id is found")
+
+
+_SESSIONS = "sessions lists the ids that begin with a prefix, the greatest first, by code points"
+
+
 _IDLE = "idle lists sessions that have not ended and were not appended to since, those that were started first first"
 
 
@@ -858,6 +874,7 @@ _CHECKS: tuple[Callable[[Store], Awaitable[None]], ...] = (
     _can_append_again,
     _refuses_what_is_no_batch,
     _lists_idle_sessions,
+    _finds_sessions_by_their_ids,
     _commits_positions,
     _keeps_quarantine,
     _sends_again,
