@@ -631,10 +631,10 @@ def late_answer_taken() -> None:
     "tests/test_bot.py::test_whatever_services_do_it_goes_on[asyncio-raises]",
 )
 def service_ends_the_conversation() -> None:
-    async def bare(answer: Any, kind: Any, timeout_s: float) -> Any:
-        return await answer
+    async def bare(ask: Any, kind: Any, timeout_s: float) -> Any:
+        return await ask()
 
-    change(bot, "_or_error", lambda _: bare)
+    change(bot, "answer_in_time", lambda _: bare)
 
 
 @bug(
