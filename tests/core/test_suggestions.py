@@ -51,9 +51,9 @@ def test_an_answer_of_documents_suggest_is_read_in_its_order() -> None:
     answer = {
         "responseId": "r",
         "documents": [
-            {"title": "A", "clickUri": "https://click-a", "fields": {"permanentid": "a", "source": "s", "uri": "uri-a"}},
-            {"title": "B", "clickUri": "https://click-b", "fields": {"permanentid": "b", "source": "s", "urihash": "h"}},
-            {"title": "C", "clickUri": "https://click-c", "fields": {"permanentid": "c", "source": "s", "uri": ""}},
+            {"title": "A", "clickUri": "https://a.co", "fields": {"permanentid": "a", "source": "s", "uri": "uri-a"}},
+            {"title": "B", "clickUri": "https://b.co", "fields": {"permanentid": "b", "source": "s", "urihash": "h"}},
+            {"title": "C", "clickUri": "https://c.co", "fields": {"permanentid": "c", "source": "s", "uri": ""}},
         ],
     }
     assert read_documents(answer) == DocumentsOffered(
@@ -71,7 +71,12 @@ def test_an_answer_of_documents_suggest_is_read_in_its_order() -> None:
                 click_uri=click_uri,
             )
             for position, (name, url, uri_hash, click_uri) in enumerate(
-                [("A", "uri-a", None, "https://click-a"), ("B", "https://click-b", "h", None), ("C", "https://click-c", None, None)], 1
+                [
+                    ("A", "uri-a", None, "https://a.co"),
+                    ("B", "https://b.co", "h", None),
+                    ("C", "https://c.co", None, None),
+                ],
+                1,
             )
         ),
     )
