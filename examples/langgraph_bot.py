@@ -115,7 +115,7 @@ async def main(conversation_id: str = "terminal") -> None:
             for card in prompt["cards"]:
                 print(f"- {card['title']}: {card['url']}")
             for number, choice in enumerate(prompt["choices"], 1):
-                print(f"  {number} {choice['label']}")
+                print(f"  {number if prompt['numbered'] else '-'} {choice['label']}")
             if prompt["ended"]:
                 break
             text = await asyncio.to_thread(input, "> ")

@@ -363,11 +363,11 @@ def test_what_is_added_while_documents_are_looked_for_keeps_what_was_taken_autom
 def test_other_words_count_when_they_are_said_again_at_once() -> None:
     talk = Talk()
     talk.start(PROBLEM)
-    assert "once more" in talk.say("Oil").text
+    assert "in your own words" in talk.say("Oil").text
     assert talk.say(" ").text.startswith(ENGLISH.not_understood)
-    assert "once more" in talk.say("Oil").text
+    assert "in your own words" in talk.say("Oil").text
     assert talk.press("category:9.9").text.startswith(ENGLISH.gone)
-    assert "once more" in talk.say("Oil").text
+    assert "in your own words" in talk.say("Oil").text
     assert talk.say("Oil").step == "reading"
     assert talk.ticket.category == "Oil"
 
@@ -823,3 +823,12 @@ def test_the_memory_holds_nothing_that_the_person_wrote() -> None:
         talk.say(said)
         assert "SECRET" not in repr(talk.conversation.session.memory)
     assert talk.conversation.ended
+
+
+def test_a_hello_is_no_value_however_often_it_is_said() -> None:
+    talk = Talk()
+    talk.start(PROBLEM)
+    for _ in range(3):
+        assert talk.say("help").step == "asking"
+    assert talk.say("I want to talk to a human").step != "asking", "they want no category"
+    assert talk.conversation.session.ticket.category is None

@@ -186,7 +186,7 @@ def test_other_words_than_the_proposed_are_a_value_unless_the_field_has_values()
     talk.start(PROBLEM)
     assert talk.prompt.takes_text
     assert talk.say("Something else").text == (
-        "Choose one of these, or write the category once more in your own words.\n\nWhat is the category?"
+        "Choose one of these, or write in your own words what the category is.\n\nWhat is the category?"
     )
     assert talk.ticket == Ticket(subject=PROBLEM, description=PROBLEM), "it may have been meant for a proposal"
     talk.say("Something else")

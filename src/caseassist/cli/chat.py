@@ -98,6 +98,8 @@ def chat(
     There is nothing to configure: suggestions come from a stand-in for Coveo's service, out of an example knowledge
     base about generators, and tickets are filed nowhere. Answer with a number, a label or your own words; Ctrl-D stops.
     """
+    if "stdout:" in sinks:
+        raise click.UsageError("standard output holds the conversation; use another sink than stdout:")
     with usage_errors():
         context = Context(search_hub="caseassist-chat", language=language)
         opened = [open_sink(url, token_env) for url in sinks]
@@ -164,6 +166,8 @@ class _Terminal:
                     await self._sum_up(reply.session_id)
                     return
             line = await _read_line()
+            while line is not None and not line.strip():
+                line = await _read_line()
             if line is None:
                 self._stop()
                 return

@@ -84,6 +84,7 @@ def prompt_of(dialogue: Dialogue, session: Session, memory: Memory) -> Prompt:
         choices=tuple(Choice(id=one, label=label) for one, label in choices),
         cards=cards,
         takes_text=takes_text,
+        numbered=not takes_text or any(one.partition(":")[0] not in ("skip", "back", "leave") for one, _ in choices),
         step=memory.step,
         ended=ended,
     )

@@ -42,6 +42,8 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The documents to show, the best first."""
     takes_text: bool = False
     """Whether an answer in the person's own words is asked for."""
+    numbered: bool = True
+    """Whether a number tells a choice by its place. Where there is little but text to give, a number is text."""
     step: str
     """Where the conversation stands: see docs/reference/conversation."""
     ended: bool = False
@@ -49,10 +51,3 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     def __repr__(self) -> str:  # the ticket is in its text
         return f"<Prompt {self.step}>"
-
-    @property
-    def numbered(self) -> bool:
-        """Whether a number tells a choice by its place. Where there is nothing but text to give, it is text."""
-        return not self.takes_text or any(
-            choice.id.partition(":")[0] not in ("skip", "back", "leave") for choice in self.choices
-        )

@@ -121,6 +121,20 @@ def _check(name: str, text: str) -> None:
         raise ValueError(f"the text {name!r} may hold these places to fill in: {braces}")
 
 
+# What people say who want a ticket or a person, whatever they are asked.
+_SOMEBODY_ENGLISH = (
+    "human", "agent", "i need a human", "talk to a human", "i want to talk to a human", "i want to talk to a person",
+    "ticket", "create a ticket", "open a ticket", "file a ticket", "contact support",
+)  # fmt: skip
+_SOMEBODY_FRENCH = (
+    "un humain", "un conseiller", "je veux parler à un humain", "je veux parler à quelqu'un", "ticket",
+    "créer un ticket", "ouvrir un ticket",
+)  # fmt: skip
+_SOMEBODY_GERMAN = (
+    "ein mensch", "mitarbeiter", "ich will mit einem menschen sprechen", "ich möchte mit jemandem sprechen", "ticket",
+    "ticket erstellen", "ticket anlegen",
+)  # fmt: skip
+
 ENGLISH = Texts(
     greeting="Hello! What is the problem? A sentence or two will do.",
     describe="What is the problem? What you write replaces the description.",
@@ -148,7 +162,7 @@ ENGLISH = Texts(
     not_understood="Sorry, I did not understand that.",
     too_long="Sorry, I cannot take that. Could you put it in fewer words?",
     describe_again="Please tell me in a sentence what does not work.",
-    say_again="Choose one of these, or write the {field} once more in your own words.",
+    say_again="Choose one of these, or write in your own words what the {field} is.",
     ask_again="Please choose one of the values for the {field}.",
     auto_selected="I have set the {field} to “{value}”.",
     no_suggestions="I cannot reach the suggestions at the moment, so we go on without them.",
@@ -194,10 +208,9 @@ ENGLISH = Texts(
             "nothing",
             "next",
             "not helpful",
-            "human",
-            "agent",
-            "i need a human",
-            "talk to a human",
+            "nothing helped",
+            "didn't work",
+            *_SOMEBODY_ENGLISH,
         ),
         "leave": ("leave", "quit", "exit", "cancel", "stop", "bye", "goodbye"),
         "skip": (
@@ -211,6 +224,7 @@ ENGLISH = Texts(
             "i don't know",
             "not sure",
             "no idea",
+            *_SOMEBODY_ENGLISH,
         ),
         "file": (
             "yes",
@@ -288,9 +302,19 @@ FRENCH = Texts(
         "yes": ("oui", "o", "ouais", "ok", "d'accord", "résolu", "ça marche", "ça fonctionne"),
         "no": ("non", "n", "pas vraiment", "toujours pas", "ça ne marche pas"),
         "solved": ("résolu", "ça marche", "ça fonctionne", "réglé"),
-        "none": ("aucun", "aucun d'eux", "non", "non merci", "rien", "suivant", "un humain", "un conseiller"),
+        "none": ("aucun", "aucun d'eux", "non", "non merci", "rien", "suivant", *_SOMEBODY_FRENCH),
         "leave": ("quitter", "annuler", "stop", "au revoir", "arrêter", "partir"),
-        "skip": ("passer", "aucun", "aucune", "non", "autre", "je ne sais pas", "sais pas", "aucune idée"),
+        "skip": (
+            "passer",
+            "aucun",
+            "aucune",
+            "non",
+            "autre",
+            "je ne sais pas",
+            "sais pas",
+            "aucune idée",
+            *_SOMEBODY_FRENCH,
+        ),
         "file": ("oui", "o", "ok", "créer", "envoyer", "d'accord", "vas-y", "allez-y", "c'est bon"),
         "back": ("retour",),
         "new": ("nouveau", "oui", "encore"),
@@ -350,8 +374,7 @@ GERMAN = Texts(
             "keins davon",
             "weiter",
             "nein danke",
-            "ein mensch",
-            "mitarbeiter",
+            *_SOMEBODY_GERMAN,
         ),
         "leave": ("beenden", "abbrechen", "stop", "stopp", "tschüss", "tschuess", "ende"),
         "skip": (
@@ -364,6 +387,7 @@ GERMAN = Texts(
             "nein",
             "anderes",
             "keine ahnung",
+            *_SOMEBODY_GERMAN,
         ),
         "file": ("ja", "j", "ok", "klar", "anlegen", "absenden", "einverstanden", "passt", "bitte", "los"),
         "back": ("zurück", "zurueck"),

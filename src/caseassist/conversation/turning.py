@@ -174,7 +174,9 @@ def _when_asking(turn: Turning, chosen: str | None, text: str) -> None:
     elif field_of(turn.dialogue, name).values:
         turn.notice(f"ask_again:{name}")
         return
-    elif values and f"say_again:{name}" not in turn.said:  # it may have been meant for one of the proposals
+    elif values and (
+        f"say_again:{name}" not in turn.said or greets(turn, text)
+    ):  # it may have been meant for one of the proposals
         turn.notice(f"say_again:{name}")
         return
     else:

@@ -124,7 +124,8 @@ def activity_of(prompt: Prompt, channel: str) -> Activity:
     if channel not in CARD_CHANNELS or len(prompt.choices) > MOST_BUTTONS:
         documents = [_lines(card, opened=_opened(prompt)) for card in prompt.cards]
         choices = [
-            f"{number}. {_cut(choice.label, LABEL_CHARACTERS)}" for number, choice in enumerate(prompt.choices, 1)
+            f"{f'{number}.' if prompt.numbered else '-'} {_cut(choice.label, LABEL_CHARACTERS)}"
+            for number, choice in enumerate(prompt.choices, 1)
         ]
         activity.text = "\n\n".join(part for part in (text, *documents, "\n".join(choices)) if part)
         return activity
