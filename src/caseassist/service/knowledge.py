@@ -205,7 +205,8 @@ class Knowledge:
             return Found((), 0)
         query = " OR ".join(f'"{word}"' for word in words)
         with self._lock:
-            rows: list[tuple[int, float]] = self._index.execute(_SEARCH, (language, language, query)).fetchall()
+            asked = {"language": language, "query": query}
+            rows: list[tuple[int, float]] = self._index.execute(_SEARCH, asked).fetchall()
         best = max((score for _, score in rows), default=0.0)
         good = [number for number, score in rows if score >= best * LEAST_SHARE]
         chosen = [self._listed[number] for number in good[:limit]]
@@ -303,8 +304,8 @@ def _prediction_id(field: str, value: str) -> str:
 # What is indexed are the words as words_of gives them, so that a query and a document are read in the same way.
 _SEARCH = f"""
     SELECT rowid, -bm25(document, {TITLE_WEIGHT}, 1)
-        * iif(?1 IS NULL OR language IS NULL OR language = ?2, 1, {OTHER_LANGUAGE_WEIGHT}) AS score
-    FROM document WHERE document MATCH ?3 ORDER BY score DESC, rowid
+        * iif(:language IS NULL OR language IS NULL OR language = :language, 1, {OTHER_LANGUAGE_WEIGHT}) AS score
+    FROM document WHERE document MATCH :query ORDER BY score DESC, rowid
 """  # noqa: S608 (two numbers of ours)
 
 
