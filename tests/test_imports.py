@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "stores": {"core", "stores", "background"},
     "sinks.base": {"core"},
     "sinks": {"core", "wire", "transport", "tokens", "sinks"},
-    "service": {"core", "wire", "transport", "tokens", "service"},
+    "service": {"core", "wire", "transport", "tokens", "delivery.pacing", "service"},
     "helpdesks": {"core", "wire", "transport", "delivery.pacing", "helpdesks"},
     "delivery": {"core", "stores.base", "sinks.base", "delivery"},
     "live": {"core", "delivery", "stores", "sinks.base"},

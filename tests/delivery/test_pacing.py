@@ -62,3 +62,12 @@ def test_a_sink_that_fails_every_other_time_gets_little_more_than_what_it_takes(
         tries += 1
         budget.succeed(1)
     assert tries - events <= BUDGET + 0.1 * events + now + 1
+
+
+def test_the_bound_doubles_from_the_base_that_is_given_to_the_most() -> None:
+    class Longest(random.Random):
+        def uniform(self, a: float, b: float) -> float:
+            return b
+
+    delays = [retry_delay_s(n, None, base_delay_s=0.1, max_delay_s=2.0, rng=Longest()) for n in range(1, 8)]
+    assert delays == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]

@@ -21,7 +21,6 @@ from caseassist.wire.service import (
     CaseAssistEndpoint,
     ServiceFormat,
     failure_of,
-    pause_s,
     read_answer,
 )
 
@@ -285,18 +284,6 @@ def test_a_broken_connection_is_worth_another_try(reason: Reason, maybe_sent: bo
     failure = failure_of(error, request=REQUEST, token=None)
     assert failure is not None
     assert (failure.remedy, failure.reason, failure.status) == (remedy, str(error), None)
-
-
-@given(st.integers(1, 10**6), st.none() | st.floats(0, 3600), st.floats(0, 1))
-def test_a_pause_is_below_its_bound_and_above_what_was_asked(attempt: int, asked: float | None, chance: float) -> None:
-    pause = pause_s(attempt, asked, chance)
-    assert (asked or 0.0) <= pause <= max(2.0, (asked or 0.0) * 1.1)
-
-
-def test_the_bound_of_pauses_doubles() -> None:
-    assert [pause_s(attempt, None, 1.0) for attempt in (1, 2, 3, 4, 5, 6, 7)] == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
-    assert pause_s(5, None, 0.0) == 0.0
-    assert pause_s(1, 7.0, 0.0) == 7.0
 
 
 CLASSIFIED = b'{"responseId":"r","fields":{"category":{"predictions":[{"id":"c","value":"v","confidence":0.5}]}}}'

@@ -17,14 +17,19 @@ REFILL_PER_S = 1.0
 
 
 def retry_delay_s(
-    attempt: int, retry_after_s: float | None, *, max_delay_s: float = MAX_DELAY_S, rng: random.Random
+    attempt: int,
+    retry_after_s: float | None,
+    *,
+    base_delay_s: float = BASE_DELAY_S,
+    max_delay_s: float = MAX_DELAY_S,
+    rng: random.Random,
 ) -> float:
     """Seconds to wait before the next try: full jitter below a doubling bound, and what the other side asked for.
 
     ``attempt``: 1 after the first failure. ``retry_after_s``: the floor, at most an hour of it; a tenth is spread on
     top, so that many clients do not come back in the same moment.
     """
-    bound = min(max_delay_s, BASE_DELAY_S * 2.0 ** min(attempt - 1, 30))
+    bound = min(max_delay_s, base_delay_s * 2.0 ** min(attempt - 1, 30))
     return max(asked_s(retry_after_s) * rng.uniform(1.0, 1.1), rng.uniform(0.0, bound))
 
 

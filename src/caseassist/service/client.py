@@ -11,6 +11,7 @@ import anyio
 from caseassist.core.errors import NoSuggestions
 from caseassist.core.events import ClassificationsOffered, Context, DocumentsOffered, Ticket
 from caseassist.core.suggestions import read_classifications, read_documents
+from caseassist.delivery.pacing import retry_delay_s
 from caseassist.tokens import TokenProvider, Tokens
 from caseassist.transport import HTTPTransport, Transport, TransportError
 from caseassist.wire.http import Reply, Request
@@ -21,7 +22,6 @@ from caseassist.wire.service import (
     Failure,
     ServiceFormat,
     failure_of,
-    pause_s,
     read_answer,
 )
 
@@ -31,6 +31,11 @@ T = TypeVar("T")
 
 MIN_REQUEST_S = 0.001
 """A transport takes a positive number of seconds."""
+
+# Coveo's client begins at 0.1 s as well, and doubles up to 51.2 s. A person waits here, so the bound is low; what
+# limits the number of tries is the deadline of the call.
+BASE_DELAY_S = 0.1
+MAX_DELAY_S = 2.0
 
 
 def utc_now() -> datetime:
@@ -222,7 +227,9 @@ class CustomerService:
                 if failure.remedy != "retry":
                     raise NoSuggestions(failure.reason, status=failure.status)
                 attempt += 1
-                pause = pause_s(attempt, failure.retry_after_s, self._rng.random())
+                pause = retry_delay_s(
+                    attempt, failure.retry_after_s, base_delay_s=BASE_DELAY_S, max_delay_s=MAX_DELAY_S, rng=self._rng
+                )
                 if anyio.current_time() + pause >= deadline:
                     break
                 await self._sleep(pause)

@@ -29,7 +29,6 @@ __all__ = [
     "Failure",
     "ServiceFormat",
     "failure_of",
-    "pause_s",
     "read_answer",
 ]
 
@@ -40,11 +39,6 @@ _CASE_ASSIST_ID = re.compile("[A-Za-z0-9_-]{1,128}")
 _UNAUTHORIZED = frozenset({401, 419})
 """Statuses upon which Coveo's client renews its token, too: 419 is the service's own, for a token that has expired."""
 _NAMES = {"product_id": "productId"}
-
-# Coveo's client begins at 0.1 s as well, and doubles up to 51.2 s. A person waits here, so the bound is low; what
-# limits the number of tries is the deadline of the call.
-BASE_PAUSE_S = 0.1
-MAX_PAUSE_S = 2.0
 
 
 class CaseAssistEndpoint(msgspec.Struct, frozen=True, gc=False):
@@ -231,16 +225,6 @@ def failure_of(reply: Reply | TransportError, *, request: Request, token: Secret
         status=verdict.status,
         retry_after_s=verdict.retry_after_s,
     )
-
-
-def pause_s(attempt: int, retry_after_s: float | None, chance: float) -> float:
-    """Seconds to wait before the next try: full jitter below a doubling bound, and what the service asked for.
-
-    ``attempt``: 1 after the first failure. ``retry_after_s``: the floor; up to a tenth is spread on top, so that many
-    clients do not come back in the same moment. ``chance``: a random number from 0 to 1.
-    """
-    bound = min(MAX_PAUSE_S, BASE_PAUSE_S * 2.0 ** min(attempt - 1, 30))
-    return max((retry_after_s or 0.0) * (1.0 + chance / 10), chance * bound)
 
 
 T = TypeVar("T")
