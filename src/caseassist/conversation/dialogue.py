@@ -1,13 +1,12 @@
 """What a dialogue asks and shows: the part of a conversation that you configure."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import msgspec
 
 from caseassist.conversation.texts import LANGUAGES, Texts
-from caseassist.core.fields import FieldName
-from caseassist.core.fields import Stage as StageName
+from caseassist.core.fields import MAX_ID
+from caseassist.core.gate import is_id
 
 __all__ = ["DEFAULT_STAGES", "DESCRIPTION", "Dialogue", "Field", "Stage"]
 
@@ -70,10 +69,10 @@ class Dialogue(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         names = [stage.name for stage in self.stages]
-        if not names or not _different(names) or not all(_may_be(StageName, name) for name in names):
+        if not names or not _different(names) or not all(is_id(name, MAX_ID) for name in names):
             raise ValueError("a dialogue needs stages, each with a name of its own")
         fields = [field.name for field in self.fields]
-        if not _different(fields) or not all(_may_be(FieldName, name) for name in fields) or RESERVED & set(fields):
+        if not _different(fields) or not all(is_id(name, MAX_ID) for name in fields) or RESERVED & set(fields):
             raise ValueError("each field is asked for once and has a name; subject and id are not asked for")
         for field in self.fields:
             if not _different(field.values) or not all(value.strip() for value in field.values):
@@ -100,11 +99,3 @@ class Dialogue(msgspec.Struct, frozen=True, kw_only=True):
 
 def _different(texts: Sequence[str]) -> bool:
     return len(set(texts)) == len(texts)
-
-
-def _may_be(kind: Any, name: str) -> bool:
-    try:
-        msgspec.convert(name, kind)
-    except msgspec.ValidationError:
-        return False
-    return True

@@ -10,14 +10,34 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from math import isfinite
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeAlias, TypeGuard, TypeVar, Union, cast, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
 
 from caseassist.core.errors import InvalidAction
 
-__all__ = ["build", "convert", "kind_of", "known_part", "members_of", "path_of", "plain"]
+__all__ = [
+    "CLEAN",
+    "CLEAN_PATTERN",
+    "MAX_CHARACTERS",
+    "build",
+    "convert",
+    "is_clean",
+    "is_id",
+    "is_scalar",
+    "is_text",
+    "kind_of",
+    "known_part",
+    "members_of",
+    "path_of",
+    "plain",
+]
+
+CLEAN = "clean"
+"""In the ``extra`` of a type's Meta: the text may hold no control characters."""
+CLEAN_PATTERN = r"^[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+(?!\n)$"
+"""The same as a regular expression, for JSON Schema."""
 
 # What one value may hold, so that a bad one cannot fill a store.
 MAX_CHARACTERS = 262_144
@@ -98,11 +118,8 @@ class _Copy:
         self.characters -= len(value)
         if self.characters < 0:
             raise _refusal(f"more than {MAX_CHARACTERS} characters in all", place)
-        if not value.isascii():
-            try:
-                value.encode()
-            except UnicodeEncodeError:
-                raise _refusal("expected text, got half of a surrogate pair in it", place) from None
+        if not (value.isascii() or _can_be_encoded(value)):
+            raise _refusal("expected text, got half of a surrogate pair in it", place)
         return value
 
     def _key(self, key: Any, place: _Place) -> str:
@@ -187,9 +204,90 @@ def build(cls: type[T], data: Any, *, path: str = "$", rules: str = "") -> T:
 def convert(cls: type[T], data: Any, *, path: str = "$", rules: str = "") -> T:
     """As :func:`build`, for what was decoded from JSON already: of any size."""
     try:
-        return msgspec.convert(data, cls)
+        value = msgspec.convert(data, cls)
     except msgspec.ValidationError as error:
         raise _explain(str(error), cls, data, path, rules) from None
+    if not is_clean(value):
+        place = _unclean(value)
+        assert place is not None
+        raise _wrong(cls, data, f"${place}", path, rules)
+    return value
+
+
+_is_clean_text = re.compile(CLEAN_PATTERN).match
+
+
+def is_clean(value: msgspec.Struct) -> bool:
+    """Whether the identifiers in a value have no control characters."""
+    return _unclean(value) is None
+
+
+def is_id(value: object, longest: int) -> TypeGuard[str]:
+    """Whether a value is an identifier of at most so many characters: the gate takes ten times as long to say so."""
+    return (
+        type(value) is str and 0 < len(value) <= longest and (value.isprintable() or _is_clean_text(value) is not None)
+    )
+
+
+def is_text(value: object, longest: int) -> TypeGuard[str]:
+    """Whether a value is text of at most so many characters."""
+    return type(value) is str and len(value) <= longest and (value.isascii() or _can_be_encoded(value))
+
+
+def is_scalar(value: object) -> bool:
+    """Whether a value is null, a boolean, a whole number or a short text: such as JSON carries unharmed."""
+    kind = type(value)
+    if kind is str:
+        return is_text(value, 1024)
+    return value is None or kind is bool or (kind is int and -(2**63) <= cast("int", value) < 2**63)
+
+
+def _can_be_encoded(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    return True
+
+
+def _unclean(value: msgspec.Struct) -> str | None:
+    """Where in a value an identifier has a control character, such as ``.documents[0].suggestionId``."""
+    ids, parts = _texts_of(type(value))
+    for name, encoded in ids:
+        text = getattr(value, name)
+        if text is not None and not text.isprintable() and not _is_clean_text(text):
+            return f".{encoded}"
+    for name, encoded in parts:
+        part = getattr(value, name)
+        if part is None:
+            continue
+        if not isinstance(part, tuple):
+            place = _unclean(part)
+            if place is not None:
+                return f".{encoded}{place}"
+            continue
+        for i, item in enumerate(cast("tuple[msgspec.Struct, ...]", part)):
+            place = _unclean(item)
+            if place is not None:
+                return f".{encoded}[{i}]{place}"
+    return None
+
+
+_Names: TypeAlias = tuple[tuple[str, str], ...]
+
+
+@cache
+def _texts_of(kind: type[msgspec.Struct]) -> tuple[_Names, _Names]:
+    """The members of a Struct that are identifiers, and those that hold Structs: their names here and in JSON."""
+    ids: list[tuple[str, str]] = []
+    parts: list[tuple[str, str]] = []
+    for field in _fields_of(kind):
+        inner, meta = _strip(field.type)
+        if meta is not None and meta.extra is not None and CLEAN in meta.extra:
+            ids.append((field.name, field.encode_name))
+        elif _members(get_args(inner)[0] if get_origin(inner) is tuple else inner):
+            parts.append((field.name, field.encode_name))
+    return tuple(ids), tuple(parts)
 
 
 def known_part(value: Any, kind: Any) -> Any:
@@ -221,11 +319,15 @@ def _explain(message: str, cls: type, data: Any, root: str, rules: str) -> Inval
         kind, meta = _find(cls, f"{place}.{found['name']}")
         expected = (meta.description if meta else None) or _kind_of_type(kind)
         return InvalidAction(f"is required: {expected}", path=f"{path}.{found['name']}", rule=_rule(meta, rules))
+    return _wrong(cls, data, place, root, rules, out_of_range=bool(found["range"]))
+
+
+def _wrong(cls: type, data: Any, place: str, root: str, rules: str, *, out_of_range: bool = False) -> InvalidAction:
     kind, meta = _find(cls, place)
     expected = (meta.description if meta else None) or _kind_of_type(kind)
     value = _at(data, place)
-    got = "a number outside of that" if found["range"] and not isinstance(value, str) else kind_of(value)
-    return InvalidAction(f"expected {expected}, got {got}", path=path, rule=_rule(meta, rules))
+    got = "a number outside of that" if out_of_range and not isinstance(value, str) else kind_of(value)
+    return InvalidAction(f"expected {expected}, got {got}", path=root + place[1:], rule=_rule(meta, rules))
 
 
 def _at(data: Any, place: str) -> Any:

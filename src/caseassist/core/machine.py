@@ -15,7 +15,8 @@ their state, so a million sessions cost one machine.
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from transitions import Machine, MachineError
+from transitions import Event as Trigger
+from transitions import Machine, MachineError, State, Transition
 
 from caseassist.core.errors import IllegalTransition
 from caseassist.core.events import (
@@ -93,6 +94,10 @@ class _Walker:
         self.session = session
 
 
+_MACHINERY = frozenset(name for name in vars(Machine) if not name.startswith("__"))
+"""What a subclass may not change if the next state is to be looked up."""
+
+
 class LifeCycle(Machine):
     """The table as a machine. Make one of your own to extend it by transitions' own means.
 
@@ -108,7 +113,18 @@ class LifeCycle(Machine):
 
     An own action is recorded as a CustomEvent with ``event_type="caseassist"`` and the action's name as
     ``event_value``, so that folding the records takes the same way again.
+
+    Where nothing listens and nothing guards, the next state is looked up in the machine's tables: its own way there
+    takes some forty Python calls, with the same result.
     """
+
+    _is_stock = True
+    """Whether a subclass leaves the machinery as transitions has it."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        bases = (base for base in cls.__mro__ if base not in (LifeCycle, Machine, object))
+        cls._is_stock = not any(name in _MACHINERY for base in bases for name in vars(base))
 
     def __init__(self, **options: Any) -> None:
         super().__init__(
@@ -125,14 +141,40 @@ class LifeCycle(Machine):
 
     def destination(self, state: str, action: str, session: object = None) -> str:
         """Return the state that ``action`` leads to. Raises IllegalTransition when it is not allowed."""
-        walker = _Walker(state, session)
         trigger = self.events.get(action)
+        if trigger is None or state not in self.states:
+            raise IllegalTransition(state, action, self.allowed(state))
+        destination = self._look_up(trigger, state)
+        if destination is not None:
+            return destination
+        walker = _Walker(state, session)
         try:
-            if trigger is not None and state in self.states and trigger.trigger(walker):
+            if trigger.trigger(walker):
                 return walker.state
         except MachineError:
             pass
         raise IllegalTransition(state, action, self.allowed(state))
+
+    def _look_up(self, trigger: Trigger, state: str) -> str | None:
+        """The state that a trigger leads to, if there is nothing to run on the way: no condition, callback or subclass.
+
+        It looks each time: callbacks can be added to any of the lists at any moment.
+        """
+        rows = trigger.transitions.get(state)
+        if not rows or not self._is_stock or type(trigger) is not Trigger:
+            return None
+        row = rows[0]
+        if type(row) is not Transition or row.prepare or row.conditions or row.before or row.after:
+            return None
+        if self.prepare_event or self.before_state_change or self.after_state_change or self.finalize_event:
+            return None
+        if row.dest is None:  # an internal transition: no state is left or entered
+            return state
+        source, dest = self.states[state], self.states.get(row.dest)
+        if type(source) is not State or type(dest) is not State or source.on_exit or dest.on_enter:
+            return None
+        name = dest.value
+        return None if (dest.final and self.on_final) or not isinstance(name, str) else name
 
     def allowed(self, state: str) -> tuple[str, ...]:
         """The actions that are possible in a state, in the order of the table."""
@@ -142,7 +184,7 @@ class LifeCycle(Machine):
 class _SharedLifeCycle(LifeCycle):
     """The one machine of all sessions that bring none of their own: nothing is added to it, so a look-up will do.
 
-    A trigger of a stock machine runs some forty Python calls, almost fifty times the cost of a look-up.
+    It need not even look whether something listens.
     """
 
     _plan: Mapping[tuple[str, str], str] = {}

@@ -40,6 +40,8 @@ Offers: TypeAlias = tuple[Offer, ...]
 
 def add_offer(offers: Offers, offer: Offer) -> Offers:
     """Return the offers with one more. Raises InvalidAction when it contradicts itself or an earlier one."""
+    if _is_new(offers, offer):
+        return (*offers, offer)
     told = {_key(item): item for item in _of_response(offers, offer)}
     places = {_place(item): _key(item) for item in told.values()}
     for item in offered_items(offer):
@@ -52,6 +54,22 @@ def add_offer(offers: Offers, offer: Offer) -> Offers:
             )
             raise InvalidAction(problem, path="$.response", rule=rule)
     return (*offers, offer)
+
+
+def _is_new(offers: Offers, offer: Offer) -> bool:
+    """Whether each id and each position of an offer is there once, and its response has offered nothing before."""
+    for other in offers:
+        if other.response_id == offer.response_id:
+            return False
+    if isinstance(offer, ClassificationsOffered):
+        items = offer.classifications
+        return len({item.classification_id for item in items}) == len(items)
+    documents = offer.documents
+    count = len(documents)
+    return (
+        len({item.suggestion_id for item in documents}) == count
+        and len({item.suggestion.document_position for item in documents}) == count
+    )
 
 
 def offered_items(offer: Offer) -> tuple[Item, ...]:
@@ -70,7 +88,7 @@ def find_classification(
 ) -> tuple[OfferedClassification, str]:
     """Return an offered classification and the id of its response; the latest, if ``response_id`` is None."""
     for offer in reversed(offers):
-        if isinstance(offer, ClassificationsOffered) and response_id in (None, offer.response_id):
+        if type(offer) is ClassificationsOffered and (response_id is None or response_id == offer.response_id):
             for item in offer.classifications:
                 if item.classification_id == classification_id:
                     return item, offer.response_id
@@ -82,7 +100,7 @@ def find_document(
 ) -> tuple[OfferedDocument, str]:
     """Return an offered document and the id of its response; the latest, if ``response_id`` is None."""
     for offer in reversed(offers):
-        if isinstance(offer, DocumentsOffered) and response_id in (None, offer.response_id):
+        if type(offer) is DocumentsOffered and (response_id is None or response_id == offer.response_id):
             for item in offer.documents:
                 if item.suggestion_id == suggestion_id:
                     return item, offer.response_id
@@ -101,18 +119,17 @@ def as_rated(document: Document) -> RatedDocument:
 
 def check_taken(offers: Offers, event: Event) -> None:
     """Raise unless what the event takes is what was offered."""
-    match event:
-        case TicketClassificationClick():
-            item, _ = find_classification(offers, event.classification_id, event.response_id)
-            same = item.field_name == event.field_name and item.classification == event.classification
-        case DocumentSuggestionClick() | DocumentSuggestionQuickview():
-            document, _ = find_document(offers, event.suggestion_id, event.response_id, rule=f"{event.rules}-021")
-            same = document.suggestion == event.suggestion
-        case SuggestionRate():
-            document, _ = find_document(offers, event.suggestion_id, event.response_id, rule="CA-052")
-            same = as_rated(document.suggestion) == event.suggestion
-        case _:
-            return
+    if type(event) is TicketClassificationClick:
+        item, _ = find_classification(offers, event.classification_id, event.response_id)
+        same = item.field_name == event.field_name and item.classification == event.classification
+    elif type(event) is DocumentSuggestionClick or type(event) is DocumentSuggestionQuickview:
+        document, _ = find_document(offers, event.suggestion_id, event.response_id, rule=f"{event.rules}-021")
+        same = document.suggestion == event.suggestion
+    elif type(event) is SuggestionRate:
+        document, _ = find_document(offers, event.suggestion_id, event.response_id, rule="CA-052")
+        same = as_rated(document.suggestion) == event.suggestion
+    else:
+        return
     if not same:
         raise InvalidAction("differs from what was offered", path="$.event")
 

@@ -25,10 +25,13 @@ __all__ = [
     "Time",
     "action_name",
     "decode",
+    "decode_blocks",
     "decode_lines",
+    "decode_plain",
     "encode",
     "encode_lines",
     "schema",
+    "whole_lines",
     "with_ticket",
 ]
 
@@ -105,9 +108,18 @@ def decode(line: bytes, *, where: str = "") -> Record:
         record = _decoder.decode(line)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return _decode_other(line, where, VERSION, UPCASTERS)
-    if record.v == VERSION and not isinstance(record.event, UnknownEvent):
+    if (
+        record.v == VERSION
+        and type(record.event) is not UnknownEvent
+        and (not _may_be_unclean(line) or gate.is_clean(record))
+    ):
         return record
     return _decode_other(line, where, VERSION, UPCASTERS)
+
+
+def _may_be_unclean(data: bytes) -> bool:
+    """Whether control characters can be in the texts: JSON escapes all of them but DEL and U+0080 to U+009F."""
+    return b"\\" in data or b"\x7f" in data or b"\xc2" in data
 
 
 def decode_lines(lines: Iterable[bytes], *, name: str = "") -> Iterator[Record]:
@@ -119,6 +131,62 @@ def decode_lines(lines: Iterable[bytes], *, name: str = "") -> Iterator[Record]:
     for number, line in enumerate(lines, 1):
         if line and not line.isspace():
             yield decode(line, where=f"{prefix}{number}")
+
+
+def decode_plain(lines: bytes) -> list[Record] | None:
+    """Read JSON lines at once, in a fifth of the time that it takes one by one; empty lines are passed over.
+
+    ``lines``: whole lines. Returns None when one of them is no record, or is one that :func:`decode` has to look at:
+    nothing but reading them one by one tells which.
+    """
+    try:
+        records = _decoder.decode_lines(lines)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
+    for record in records:
+        if record.v != VERSION or type(record.event) is UnknownEvent:
+            return None
+    if _may_be_unclean(lines) and not all(map(gate.is_clean, records)):
+        return None
+    return records
+
+
+def decode_blocks(blocks: Iterable[bytes], *, name: str = "") -> Iterator[list[Record]]:
+    """Read JSON lines that come in blocks, such as a large file read by the megabyte. Gives the records of each block.
+
+    A line may begin in one block and end in another. ``name`` and errors are as for :func:`decode_lines`; the records
+    before the bad line are given first.
+    """
+    prefix = f"{name}, line " if name else "line "
+    number = 0
+    for lines in whole_lines(blocks):
+        records = decode_plain(lines)
+        if records is None:
+            records = list[Record]()
+            for n, line in enumerate(lines.split(b"\n"), number + 1):
+                if line and not line.isspace():
+                    try:
+                        records.append(decode(line, where=f"{prefix}{n}"))
+                    except CorruptRecord:
+                        if records:
+                            yield records
+                        raise
+        number += lines.count(b"\n")
+        yield records
+
+
+def whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Cut blocks anew, so that no line is in two of them."""
+    rest: list[bytes] = []
+    for block in blocks:
+        end = block.rfind(b"\n") + 1
+        if not end:
+            rest.append(block)
+            continue
+        yield b"".join((*rest, block[:end]))
+        rest = [block[end:]] if end < len(block) else []
+    if rest:
+        yield b"".join(rest)
 
 
 def schema() -> dict[str, Any]:

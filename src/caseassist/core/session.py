@@ -12,9 +12,10 @@ or two where a suggestion is offered and taken at once), or raises an error and 
     'started'
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 from msgspec import Meta
@@ -54,7 +55,7 @@ from caseassist.core.events import (
     UnknownEvent,
     WebEvent,
 )
-from caseassist.core.gate import members_of
+from caseassist.core.gate import is_id, is_text, members_of
 from caseassist.core.machine import ACTIVE, ENDS, LIFE_CYCLE, NEW, TABLE, LifeCycle
 from caseassist.core.offers import (
     Offer,
@@ -81,7 +82,10 @@ OWN_ACTION = "caseassist"
 MAX_MESSAGES = 256
 """So many of the latest messages are known by their ids: a platform delivers one again within minutes."""
 
-_ACTIONS = {row.event: row.action for row in TABLE if row.event is not TicketCancel}
+_ACTIONS = {row.event: row.action for row in TABLE if row.event not in (TicketCancel, CustomEvent)}
+"""Of the events that tell their action by their type alone."""
+_OFFERS = (ClassificationsOffered, DocumentsOffered)
+_TAKING = (TicketClassificationClick, DocumentSuggestionClick, DocumentSuggestionQuickview, SuggestionRate)
 _OWN_EVENTS = {row.action for row in TABLE if row.event is not CustomEvent}
 _MEMBERS = {"subject": "subject", "description": "description", "category": "category", "productId": "product_id"}
 
@@ -141,16 +145,15 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
             raise CorruptRecord(f"expected record {self.next_seq} of session {self.id!r}", where=_where(record))
         if isinstance(event, UnknownEvent):
             raise UnsupportedRecord(f"the event {event.name!r}", where=_where(record))
+        offers, message_ids, memory = self.offers, self.message_ids, self.memory
         try:
             state = self._destination(event)
-            if isinstance(event, ClassificationsOffered | DocumentsOffered):
-                taken = add_offer(self.offers, event)
-            else:
-                check_taken(self.offers, event)
-                taken = self.offers
+            if isinstance(event, _OFFERS):
+                offers = add_offer(offers, event)
+            elif isinstance(event, _TAKING):
+                check_taken(offers, event)
         except (IllegalTransition, InvalidAction, UnknownSuggestion) as error:
             raise CorruptRecord(str(error), where=_where(record)) from None
-        message_ids, memory = self.message_ids, self.memory
         if isinstance(event, TurnTaken):
             memory = memory if event.memory is None else event.memory
             if event.message_id is not None:
@@ -159,10 +162,10 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
             id=self.id,
             state=state,
             next_seq=record.seq + 1,
-            stage=self.stage + (type(event) is TicketNextStage),
+            stage=self.stage + 1 if isinstance(event, TicketNextStage) else self.stage,
             ticket=record.ticket,
             context=record.context,
-            offers=taken,
+            offers=offers,
             message_ids=message_ids,
             memory=memory,
             started_at=self.started_at or record.time,
@@ -181,7 +184,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     ) -> Records:
         """The person enters. ``context`` must hold a client id; ``ticket`` is what is already known."""
         self._require("start")
-        gate.build(_SessionId, {"session": self.id})
+        if not is_id(self.id, fields.MAX_ID):
+            gate.build(_SessionId, {"session": self.id})
         ticket = checked_ticket(ticket)
         if ticket.id is not None:
             problem = "only `create` gives a ticket its id"
@@ -204,7 +208,10 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         ``value``: text; any JSON value for a custom field.
         """
         self._require("update_field")
-        event = gate.build(TicketFieldUpdate, {"fieldName": field_name}, rules="CA")
+        if is_id(field_name, fields.MAX_ID):
+            event = TicketFieldUpdate(field_name=field_name)
+        else:
+            event = gate.build(TicketFieldUpdate, {"fieldName": field_name}, rules="CA")
         return (self._record(event, at, _with_field(self.ticket, event.field_name, value)),)
 
     def offer_classifications(self, response: Answer | ClassificationsOffered, *, at: datetime) -> Records:
@@ -233,7 +240,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         program, not by the person. ``field_name`` and ``classification`` make the suggestion whole: for values that
         were shown without being offered here.
         """
-        if _may_be_ids(classification_id, response_id) and type(auto_selection) is bool:
+        if _are_ids(classification_id, response_id) and type(auto_selection) is bool:
             selection = _Selection(classification_id, response_id, auto_selection)
         else:
             given = {
@@ -304,7 +311,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
         No click is needed before. It may be repeated; reports count the last one.
         """
-        rate = gate.build(_Rating, {"rate": rate}, rules="CA").rate
+        if type(rate) is not float or not 0.0 <= rate <= 1.0:
+            rate = gate.build(_Rating, {"rate": rate}, rules="CA").rate
         taken = _taken(suggestion_id, response_id, "CA")
         offer = _whole_document(taken, suggestion, "CA-044", "CA")
         records, session = self._before_taking("rate_document", offer, at)
@@ -320,7 +328,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     def next_stage(self, stage: str | None = None, *, at: datetime) -> Records:
         """The person goes on to the next stage. ``stage``: its name, if it has one."""
         self._require("next_stage")
-        return (self._record(gate.build(TicketNextStage, {"stage": stage}), at),)
+        event = TicketNextStage() if stage is None else gate.build(TicketNextStage, {"stage": stage})
+        return (self._record(event, at),)
 
     def log_click(self, event: ClickEvent | Mapping[str, Any], *, at: datetime) -> Records:
         """Any other click, as article 2064 describes it; the context fills in what it knows."""
@@ -360,7 +369,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     def create(self, ticket_id: str, *, at: datetime) -> Records:
         """The ticket was created. ``ticket_id``: its id, not empty. Ends the session."""
         self._require("create")
-        ticket_id = gate.build(_TicketId, {"id": ticket_id}, rules="CC").id
+        if not is_id(ticket_id, fields.MAX_ID):
+            ticket_id = gate.build(_TicketId, {"id": ticket_id}, rules="CC").id
         return (self._record(TicketCreate(), at, msgspec.structs.replace(self.ticket, id=ticket_id)),)
 
     def solve(self, *, at: datetime) -> Records:
@@ -390,12 +400,14 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
     def _destination(self, event: Event) -> str:
         """Return the state that the event leads to, or raise as :meth:`_require` does, or InvalidAction."""
-        action = action_of(event)
-        if isinstance(event, CustomEvent) and action in _OWN_EVENTS:
-            problem = f"names an action that has an event of its own; use Session.{action}"
-            raise InvalidAction(problem, path="$.event.eventValue")
-        destination = self._require(action)
-        if isinstance(event, ClassificationsOffered | DocumentsOffered) and not offered_items(event):
+        action = _ACTIONS.get(type(event))
+        if action is None:
+            action = action_of(event)
+            if isinstance(event, CustomEvent) and action in _OWN_EVENTS:
+                problem = f"names an action that has an event of its own; use Session.{action}"
+                raise InvalidAction(problem, path="$.event.eventValue")
+        destination = self.life_cycle.destination(self.state, action, self)
+        if isinstance(event, _OFFERS) and not offered_items(event):
             return self.state
         return destination
 
@@ -478,15 +490,17 @@ def action_of(event: Event) -> str:
     """The action of the machine that an event records."""
     if isinstance(event, TicketCancel):
         return "solve" if event.reason == "Solved" else "quit"
-    if isinstance(event, CustomEvent) and event.event_type == OWN_ACTION:
-        return event.event_value
+    if isinstance(event, CustomEvent):
+        return event.event_value if event.event_type == OWN_ACTION else "log_custom"
     return _ACTIONS.get(type(event), type(event).__name__)
 
 
 def checked_ticket(ticket: Ticket | Mapping[str, Any] | None, path: str = "$.ticket") -> Ticket:
     """Return a ticket that keeps the rules, its empty members left out. Raises InvalidAction."""
     if ticket is None:
-        return Ticket()
+        return _EMPTY
+    if type(ticket) is Ticket and _is_ready(ticket):
+        return ticket if ticket.custom is None else msgspec.structs.replace(ticket, custom=dict(ticket.custom))
     members = members_of(ticket, path).items()
     filled = {name: value for name, value in members if value is not None and not _is_empty(value)}
     return gate.build(Ticket, filled, path=path, rules="TK")
@@ -496,12 +510,47 @@ def checked_context(context: Context | Mapping[str, Any] | None, path: str = "$.
     """Return a context that keeps the rules, its client id in lower case. Raises InvalidAction."""
     if context is None:
         return Context()
+    if type(context) is Context and _is_usual(context):
+        return context
     members = {name: value for name, value in members_of(context, path).items() if value is not None}
     if type(client_id := members.get("clientId")) is str:
         members["clientId"] = client_id.lower()
     checked = gate.build(Context, members, path=path, rules="CL")
     _check_anonymous(checked.anonymous, checked, path, "CL-036")
     return checked
+
+
+_EMPTY = Ticket()
+_is_client_id = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
+_SHORT = 128
+"""No text of a context or a ticket has less room than so many characters."""
+
+
+def _is_ready(ticket: Ticket) -> bool:
+    """Whether a ticket keeps the rules as it is, which is plain of the usual ones; the gate takes ten times as long."""
+    custom = cast("dict[object, object] | None", ticket.custom)
+    if custom is not None:
+        if type(custom) is not dict or len(custom) > _SHORT:
+            return False
+        for name, value in custom.items():
+            if not (is_id(name, _SHORT) and gate.is_scalar(value)):
+                return False
+    for text in (ticket.id, ticket.subject, ticket.description, ticket.category, ticket.product_id):
+        if text is not None and not is_id(text, fields.MAX_ID):
+            return False
+    return True
+
+
+def _is_usual(context: Context) -> bool:
+    """Whether a context keeps the rules as it is: a known language, all of it short and clean."""
+    for text in msgspec.structs.astuple(context):
+        if text is not None and text is not False and not is_id(text, _SHORT):
+            return False
+    return (
+        context.anonymous is False
+        and (context.language is None or context.language in fields.LANGUAGES)
+        and (context.client_id is None or _is_client_id(context.client_id) is not None)
+    )
 
 
 def _check_anonymous(anonymous: bool, names: Context | WebEvent, path: str, rule: str) -> None:
@@ -516,18 +565,13 @@ def _is_empty(value: Any) -> bool:
 
 
 def _taken(suggestion_id: str, response_id: str | None, rules: str) -> "_Taken":
-    if _may_be_ids(suggestion_id, response_id):
+    if _are_ids(suggestion_id, response_id):
         return _Taken(suggestion_id, response_id)
     return gate.build(_Taken, {"suggestionId": suggestion_id, "responseId": response_id}, rules=rules)
 
 
-def _may_be_ids(item_id: object, response_id: object) -> bool:
-    """Whether these can be looked up among the offers as they are: the gate takes longer than the whole action."""
-    return (
-        type(item_id) is str
-        and 0 < len(item_id) <= fields.MAX_ID
-        and (response_id is None or (type(response_id) is str and 0 < len(response_id) <= fields.MAX_ID))
-    )
+def _are_ids(item_id: object, response_id: object) -> bool:
+    return is_id(item_id, fields.MAX_ID) and (response_id is None or is_id(response_id, fields.MAX_ID))
 
 
 def _whole_document(
@@ -553,6 +597,8 @@ def _with_field(ticket: Ticket, name: str, value: Any) -> Ticket:
         problem = "only `create` gives a ticket its id"
         raise InvalidAction(problem, path="$.fieldName", rule="CC-003")
     if (member := _MEMBERS.get(name)) is not None:
+        if is_text(value, fields.MAX_TEXT):
+            return msgspec.structs.replace(ticket, **{member: value or None})
         text = gate.build(_TEXTS[name], {"value": "" if value is None else value})
         return msgspec.structs.replace(ticket, **{member: msgspec.structs.astuple(text)[0] or None})
     custom = dict(ticket.custom or {})

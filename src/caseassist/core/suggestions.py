@@ -7,7 +7,7 @@ Members that we have no use for are passed over. What the documents name must be
 logged by the rules is refused when it is offered, not when somebody clicks it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
@@ -19,8 +19,16 @@ from caseassist.core.gate import members_of
 
 __all__ = ["Answer", "read_classifications", "read_documents"]
 
+MAX_AT_ONCE = 65_536
+"""An answer so short, in bytes or characters, cannot fill a store, whatever it says: its members are not counted."""
+
 Answer = Mapping[str, Any] | bytes | str
 """An answer as it came: the JSON text, or what was decoded from it."""
+
+
+T = TypeVar("T")
+D = TypeVar("D")
+Made = TypeVar("Made", ClassificationsOffered, DocumentsOffered)
 
 
 class _Lenient(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
@@ -37,8 +45,12 @@ class _Predictions(_Lenient, frozen=True, kw_only=True):
     predictions: tuple[_Prediction, ...] = ()
 
 
-class _Classify(_Lenient, frozen=True, kw_only=True):
+class _Head(_Lenient, frozen=True, kw_only=True):
     response_id: fields.ResponseId
+
+
+class _Classify(_Head, frozen=True, kw_only=True):
+    fields: dict[str, _Predictions]
 
 
 class _DocumentFields(_Lenient, frozen=True, kw_only=True):
@@ -62,22 +74,44 @@ class _Documents(_Lenient, frozen=True, kw_only=True):
     documents: tuple[_Document, ...]
 
 
+class _Read(tuple[T, ...]):
+    """The items of an offer that was read here: they keep the rules and cannot change, so nobody need look again."""
+
+    __slots__ = ()
+
+
+_read_classify = msgspec.json.Decoder(_Classify).decode
+_read_suggest = msgspec.json.Decoder(_Documents).decode
+
+
 def read_classifications(answer: Answer | ClassificationsOffered) -> ClassificationsOffered:
     """Return the offer that an answer of ``classify`` makes. Raises InvalidAction."""
     if type(answer) is ClassificationsOffered:
-        return _offer(ClassificationsOffered, members_of(answer, "$.response"))
-    data = _decode(answer)
-    head = gate.build(_Classify, data, path="$.response", rules=ClassificationsOffered.rules)
-    offered = [
-        {
-            "classificationId": prediction.id,
-            "fieldName": name,
-            "classification": {"value": prediction.value, "confidence": prediction.confidence},
-        }
-        for name, value in members_of(data.get("fields"), "$.response.fields").items()
-        for prediction in _predictions(value, gate.path_of("$.response.fields", name))
-    ]
-    return _offer(ClassificationsOffered, {"responseId": head.response_id, "classifications": offered})
+        if type(answer.classifications) is _Read and gate.is_id(answer.response_id, fields.MAX_ID):
+            return answer
+        offer = _offer(ClassificationsOffered, members_of(answer, "$.response"))
+    else:
+        whole = _at_once(answer, _read_classify)
+        if whole is not None:
+            response_id, predictions = whole.response_id, [(n, p.predictions) for n, p in whole.fields.items()]
+        else:
+            data = _decode(answer)
+            response_id = gate.build(_Head, data, path="$.response", rules=ClassificationsOffered.rules).response_id
+            named = members_of(data.get("fields"), "$.response.fields").items()
+            predictions = [(n, _predictions(value, gate.path_of("$.response.fields", n))) for n, value in named]
+        offered = [
+            {
+                "classificationId": prediction.id,
+                "fieldName": name,
+                "classification": {"value": prediction.value, "confidence": prediction.confidence},
+            }
+            for name, predicted in predictions
+            for prediction in predicted
+        ]
+        data = {"responseId": response_id, "classifications": offered}
+        make = gate.build if whole is None else gate.convert
+        offer = make(ClassificationsOffered, data, path="$.response", rules=ClassificationsOffered.rules)
+    return msgspec.structs.replace(offer, classifications=_Read(offer.classifications))
 
 
 def _predictions(value: Any, path: str) -> tuple[_Prediction, ...]:
@@ -92,24 +126,41 @@ def read_documents(answer: Answer | DocumentsOffered) -> DocumentsOffered:
     to be shown.
     """
     if type(answer) is DocumentsOffered:
-        return _offer(DocumentsOffered, members_of(answer, "$.response"))
-    head = gate.build(_Documents, _decode(answer), path="$.response", rules="CD")
-    offered = [
-        {
-            "suggestionId": document.fields.permanentid,
-            "suggestion": {
-                "documentTitle": document.title,
-                "documentUrl": document.fields.uri or document.click_uri,
-                "documentPosition": position,
-                "sourceName": document.fields.source,
-                "documentUriHash": document.fields.urihash,
-            },
-            "excerpt": _cut(document.excerpt),
-            "clickUri": _opened_at(document),
-        }
-        for position, document in enumerate(head.documents, 1)
-    ]
-    return _offer(DocumentsOffered, {"responseId": head.response_id, "documents": offered})
+        if type(answer.documents) is _Read and gate.is_id(answer.response_id, fields.MAX_ID):
+            return answer
+        offer = _offer(DocumentsOffered, members_of(answer, "$.response"))
+    else:
+        whole = _at_once(answer, _read_suggest)
+        if whole is None:
+            whole = gate.build(_Documents, _decode(answer), path="$.response", rules="CD")
+        offered = [
+            {
+                "suggestionId": document.fields.permanentid,
+                "suggestion": {
+                    "documentTitle": document.title,
+                    "documentUrl": document.fields.uri or document.click_uri,
+                    "documentPosition": position,
+                    "sourceName": document.fields.source,
+                    "documentUriHash": document.fields.urihash,
+                },
+                "excerpt": _cut(document.excerpt),
+                "clickUri": _opened_at(document),
+            }
+            for position, document in enumerate(whole.documents, 1)
+        ]
+        data = {"responseId": whole.response_id, "documents": offered}
+        offer = gate.convert(DocumentsOffered, data, path="$.response", rules="CD")
+    return msgspec.structs.replace(offer, documents=_Read(offer.documents))
+
+
+def _at_once(answer: Any, read: Callable[[bytes | str], D]) -> D | None:
+    """Read an answer straight from its text. None: it must be looked at part by part, to say what is wrong with it."""
+    if (type(answer) is not bytes and type(answer) is not str) or len(answer) > MAX_AT_ONCE:
+        return None
+    try:
+        return read(answer)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
 
 
 def _cut(excerpt: str | None) -> str | None:
@@ -124,10 +175,8 @@ def _opened_at(document: _Document) -> str | None:
         return None
     if not (document.click_uri or "").startswith(("https://", "http://")):  # a bot makes a link of it
         return None
-    try:
-        return msgspec.convert(document.click_uri, fields.ClickUri)
-    except msgspec.ValidationError:  # it would only be shown: no reason to refuse what can be logged
-        return None
+    # If it is too long or odd, it would only be shown: no reason to refuse what can be logged.
+    return document.click_uri if gate.is_id(document.click_uri, fields.MAX_CLICK_URI) else None
 
 
 def _decode(answer: Any) -> dict[str, Any]:
@@ -139,8 +188,5 @@ def _decode(answer: Any) -> dict[str, Any]:
     return members_of(answer, "$.response")
 
 
-T = TypeVar("T", ClassificationsOffered, DocumentsOffered)
-
-
-def _offer(cls: type[T], data: dict[str, Any]) -> T:
+def _offer(cls: type[Made], data: dict[str, Any]) -> Made:
     return gate.build(cls, data, path="$.response", rules=cls.rules)
