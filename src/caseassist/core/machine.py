@@ -37,7 +37,7 @@ from caseassist.core.events import (
     TurnTaken,
 )
 
-__all__ = ["ACTIVE", "ENDS", "LIFE_CYCLE", "NEW", "SAME", "STATES", "TABLE", "LifeCycle", "Row", "cells"]
+__all__ = ["ACTIVE", "ENDS", "LIFE_CYCLE", "NEW", "PLAN", "SAME", "STATES", "TABLE", "LifeCycle", "Row", "cells"]
 
 NEW = "new"
 ACTIVE = ("started", "filling", "suggested")
@@ -82,6 +82,12 @@ def cells() -> Iterator[tuple[str, str, str]]:
     for row in TABLE:
         for source in row.sources:
             yield row.action, source, source if row.dest == SAME else row.dest
+
+
+PLAN: Mapping[str, Mapping[str, str]] = {
+    state: {action: dest for action, source, dest in cells() if source == state} for state in STATES
+}
+"""The table to look up in: by state and action, the next state."""
 
 
 class _Walker:
@@ -187,16 +193,16 @@ class _SharedLifeCycle(LifeCycle):
     It need not even look whether something listens.
     """
 
-    _plan: Mapping[tuple[str, str], str] = {}
+    _sealed = False
 
     def __init__(self) -> None:
         super().__init__()
-        self._plan = {(state, action): dest for action, state, dest in cells()}
+        self._sealed = True
 
     def destination(self, state: str, action: str, session: object = None) -> str:
         del session  # nothing listens
         try:
-            return self._plan[state, action]
+            return PLAN[state][action]
         except KeyError:
             raise IllegalTransition(state, action, self.allowed(state)) from None
 
@@ -228,7 +234,7 @@ class _SharedLifeCycle(LifeCycle):
         return super().__getattr__(name)
 
     def _refuse_change(self) -> None:
-        if self._plan:
+        if self._sealed:
             raise TypeError("the shared life cycle stays as it is; make your own LifeCycle() and extend that")
 
 

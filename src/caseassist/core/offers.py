@@ -4,7 +4,8 @@ Offers are kept as they were made, oldest first. A suggestion can be taken from 
 from the last. One response says one thing: offers that contradict each other under the same response id are refused.
 """
 
-from typing import TypeAlias
+from operator import attrgetter
+from typing import TypeAlias, TypeVar
 
 from caseassist.core.errors import InvalidAction, UnknownSuggestion
 from caseassist.core.events import (
@@ -22,9 +23,11 @@ from caseassist.core.events import (
 )
 
 __all__ = [
+    "Checked",
     "Offer",
     "Offers",
     "add_offer",
+    "are_distinct",
     "as_rated",
     "check_taken",
     "find_classification",
@@ -36,6 +39,14 @@ __all__ = [
 Offer: TypeAlias = ClassificationsOffered | DocumentsOffered
 Item: TypeAlias = OfferedClassification | OfferedDocument
 Offers: TypeAlias = tuple[Offer, ...]
+T = TypeVar("T")
+
+
+class Checked(tuple[T, ...]):
+    """The items of an offer that were held against the rules, each said once. They cannot change: nobody need look
+    again."""
+
+    __slots__ = ()
 
 
 def add_offer(offers: Offers, offer: Offer) -> Offers:
@@ -57,24 +68,32 @@ def add_offer(offers: Offers, offer: Offer) -> Offers:
 
 
 def _is_new(offers: Offers, offer: Offer) -> bool:
-    """Whether each id and each position of an offer is there once, and its response has offered nothing before."""
+    """Whether an offer says each thing once, and its response has offered nothing before."""
     for other in offers:
         if other.response_id == offer.response_id:
             return False
-    if isinstance(offer, ClassificationsOffered):
-        items = offer.classifications
-        return len({item.classification_id for item in items}) == len(items)
-    documents = offer.documents
-    count = len(documents)
-    return (
-        len({item.suggestion_id for item in documents}) == count
-        and len({item.suggestion.document_position for item in documents}) == count
-    )
+    items = offered_items(offer)
+    return type(items) is Checked or are_distinct(items)
+
+
+def are_distinct(items: tuple[Item, ...]) -> bool:
+    """Whether each id, and each position of a document, is there once."""
+    if not items or type(items[0]) is OfferedClassification:
+        return len(set(map(_classification_id, items))) == len(items)
+    return len(set(map(_suggestion_id, items))) == len(items) == len(set(map(_position, items)))
+
+
+_classification_id = attrgetter("classification_id")
+_suggestion_id = attrgetter("suggestion_id")
+_position = attrgetter("suggestion.document_position")
 
 
 def offered_items(offer: Offer) -> tuple[Item, ...]:
     """The suggestions of an offer."""
-    return offer.classifications if isinstance(offer, ClassificationsOffered) else offer.documents
+    if type(offer) is DocumentsOffered:
+        return offer.documents
+    assert type(offer) is ClassificationsOffered
+    return offer.classifications
 
 
 def is_offered(offers: Offers, offer: Offer) -> bool:

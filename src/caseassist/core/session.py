@@ -15,10 +15,11 @@ or two where a suggestion is offered and taken at once), or raises an error and 
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, NoReturn, cast
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import astuple, replace
 
 from caseassist.core import fields, gate
 from caseassist.core.errors import (
@@ -55,8 +56,9 @@ from caseassist.core.events import (
     UnknownEvent,
     WebEvent,
 )
+from caseassist.core.fields import MAX_ID, MAX_TEXT
 from caseassist.core.gate import is_id, is_text, members_of
-from caseassist.core.machine import ACTIVE, ENDS, LIFE_CYCLE, NEW, TABLE, LifeCycle
+from caseassist.core.machine import ACTIVE, ENDS, LIFE_CYCLE, NEW, PLAN, TABLE, LifeCycle
 from caseassist.core.offers import (
     Offer,
     Offers,
@@ -84,8 +86,12 @@ MAX_MESSAGES = 256
 
 _ACTIONS = {row.event: row.action for row in TABLE if row.event not in (TicketCancel, CustomEvent)}
 """Of the events that tell their action by their type alone."""
-_OFFERS = (ClassificationsOffered, DocumentsOffered)
-_TAKING = (TicketClassificationClick, DocumentSuggestionClick, DocumentSuggestionQuickview, SuggestionRate)
+_NEXT: Mapping[str, Mapping[type, str]] = {
+    state: {event: plan[action] for event, action in _ACTIONS.items() if action in plan} for state, plan in PLAN.items()
+}
+"""The same as the plan, by events that lead to one state whatever is in them."""
+_NOWHERE: Mapping[Any, str] = {}
+_TAKING = frozenset((TicketClassificationClick, DocumentSuggestionClick, DocumentSuggestionQuickview, SuggestionRate))
 _OWN_EVENTS = {row.action for row in TABLE if row.event is not CustomEvent}
 _MEMBERS = {"subject": "subject", "description": "description", "category": "category", "productId": "product_id"}
 
@@ -141,20 +147,24 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     def apply(self, record: Record) -> "Session":
         """Return the session as of after ``record``. Raises as :meth:`fold` does."""
         event = record.event
+        kind = type(event)  # not isinstance(): of a Struct, it asks the abstract classes, for five times as long
         if record.session_id != self.id or record.seq != self.next_seq:
             raise CorruptRecord(f"expected record {self.next_seq} of session {self.id!r}", where=_where(record))
-        if isinstance(event, UnknownEvent):
+        if type(event) is UnknownEvent:
             raise UnsupportedRecord(f"the event {event.name!r}", where=_where(record))
         offers, message_ids, memory = self.offers, self.message_ids, self.memory
+        state = _NEXT.get(self.state, _NOWHERE).get(kind) if self.life_cycle is LIFE_CYCLE else None
         try:
-            state = self._destination(event)
-            if isinstance(event, _OFFERS):
+            if state is None:
+                state = self._destination(event)
+            if type(event) is DocumentsOffered or type(event) is ClassificationsOffered:
                 offers = add_offer(offers, event)
-            elif isinstance(event, _TAKING):
+                state = state if offered_items(event) else self.state
+            elif kind in _TAKING:
                 check_taken(offers, event)
         except (IllegalTransition, InvalidAction, UnknownSuggestion) as error:
             raise CorruptRecord(str(error), where=_where(record)) from None
-        if isinstance(event, TurnTaken):
+        if type(event) is TurnTaken:
             memory = memory if event.memory is None else event.memory
             if event.message_id is not None:
                 message_ids = (*message_ids[1 - MAX_MESSAGES :], event.message_id)
@@ -162,7 +172,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
             id=self.id,
             state=state,
             next_seq=record.seq + 1,
-            stage=self.stage + 1 if isinstance(event, TicketNextStage) else self.stage,
+            stage=self.stage + 1 if kind is TicketNextStage else self.stage,
             ticket=record.ticket,
             context=record.context,
             offers=offers,
@@ -184,7 +194,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     ) -> Records:
         """The person enters. ``context`` must hold a client id; ``ticket`` is what is already known."""
         self._require("start")
-        if not is_id(self.id, fields.MAX_ID):
+        if not is_id(self.id, MAX_ID):
             gate.build(_SessionId, {"session": self.id})
         ticket = checked_ticket(ticket)
         if ticket.id is not None:
@@ -194,7 +204,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         if context.client_id is None:
             raise InvalidAction("is required: a UUID", path="$.context.clientId", rule="CA-013")
         if context.origin_context is None or context.origin_level2 is None:
-            context = msgspec.structs.replace(
+            context = replace(
                 context,
                 origin_context="CaseAssist" if context.origin_context is None else context.origin_context,
                 origin_level2="default" if context.origin_level2 is None else context.origin_level2,
@@ -208,7 +218,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         ``value``: text; any JSON value for a custom field.
         """
         self._require("update_field")
-        if is_id(field_name, fields.MAX_ID):
+        if is_id(field_name, MAX_ID):
             event = TicketFieldUpdate(field_name=field_name)
         else:
             event = gate.build(TicketFieldUpdate, {"fieldName": field_name}, rules="CA")
@@ -240,17 +250,19 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         program, not by the person. ``field_name`` and ``classification`` make the suggestion whole: for values that
         were shown without being offered here.
         """
-        if _are_ids(classification_id, response_id) and type(auto_selection) is bool:
-            selection = _Selection(classification_id, response_id, auto_selection)
-        else:
+        if not _may_be_ids(classification_id, response_id) or type(auto_selection) is not bool:
             given = {
                 "classificationId": classification_id,
                 "responseId": response_id,
                 "autoSelection": auto_selection,
             }
             selection = gate.build(_Selection, given, rules=ClassificationsOffered.rules)
-        offer = None
-        if field_name is not None or classification is not None:
+            classification_id, response_id, auto_selection = astuple(selection)
+        records: Records = ()
+        session = self
+        if field_name is None and classification is None:
+            self._require("select_classification")
+        else:
             whole = {
                 "classificationId": classification_id,
                 "fieldName": field_name,
@@ -258,16 +270,16 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
             }
             item = gate.build(OfferedClassification, whole, rules=ClassificationsOffered.rules)
             offer = ClassificationsOffered(
-                response_id=_needed_response_id(selection.response_id, "CA-062"), classifications=(item,)
+                response_id=_needed_response_id(response_id, "CA-062"), classifications=(item,)
             )
-        records, session = self._before_taking("select_classification", offer, at)
-        item, response_id = find_classification(session.offers, selection.classification_id, selection.response_id)
+            records, session = self._before_taking("select_classification", offer, at)
+        item, response_id = find_classification(session.offers, classification_id, response_id)
         event = TicketClassificationClick(
             classification_id=item.classification_id,
             response_id=response_id,
             field_name=item.field_name,
             classification=item.classification,
-            auto_selection=selection.auto_selection,
+            auto_selection=auto_selection,
         )
         ticket = _with_field(session.ticket, item.field_name, item.classification.value)
         return (*records, session._record(event, at, ticket))
@@ -313,10 +325,15 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         """
         if type(rate) is not float or not 0.0 <= rate <= 1.0:
             rate = gate.build(_Rating, {"rate": rate}, rules="CA").rate
-        taken = _taken(suggestion_id, response_id, "CA")
-        offer = _whole_document(taken, suggestion, "CA-044", "CA")
-        records, session = self._before_taking("rate_document", offer, at)
-        item, response_id = find_document(session.offers, taken.suggestion_id, taken.response_id, rule="CA-052")
+        suggestion_id, response_id = _taken(suggestion_id, response_id, "CA")
+        records: Records = ()
+        session = self
+        if suggestion is None:
+            self._require("rate_document")
+        else:
+            offer = _whole_document(suggestion_id, response_id, suggestion, "CA-044", "CA")
+            records, session = self._before_taking("rate_document", offer, at)
+        item, response_id = find_document(session.offers, suggestion_id, response_id, rule="CA-052")
         event = SuggestionRate(
             rate=rate,
             suggestion_id=item.suggestion_id,
@@ -369,9 +386,9 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     def create(self, ticket_id: str, *, at: datetime) -> Records:
         """The ticket was created. ``ticket_id``: its id, not empty. Ends the session."""
         self._require("create")
-        if not is_id(ticket_id, fields.MAX_ID):
+        if not is_id(ticket_id, MAX_ID):
             ticket_id = gate.build(_TicketId, {"id": ticket_id}, rules="CC").id
-        return (self._record(TicketCreate(), at, msgspec.structs.replace(self.ticket, id=ticket_id)),)
+        return (self._record(TicketCreate(), at, replace(self.ticket, id=ticket_id)),)
 
     def solve(self, *, at: datetime) -> Records:
         """The person says that the case is solved. Ends the session."""
@@ -396,6 +413,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
     def _require(self, action: str) -> str:
         """Return the state that the action leads to, or raise IllegalTransition."""
+        if self.life_cycle is LIFE_CYCLE and action in PLAN.get(self.state, _NOWHERE):
+            return PLAN[self.state][action]
         return self.life_cycle.destination(self.state, action, self)
 
     def _destination(self, event: Event) -> str:
@@ -407,7 +426,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
                 problem = f"names an action that has an event of its own; use Session.{action}"
                 raise InvalidAction(problem, path="$.event.eventValue")
         destination = self.life_cycle.destination(self.state, action, self)
-        if isinstance(event, _OFFERS) and not offered_items(event):
+        if (type(event) is DocumentsOffered or type(event) is ClassificationsOffered) and not offered_items(event):
             return self.state
         return destination
 
@@ -417,7 +436,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         return Record(
             session_id=self.id,
             seq=self.next_seq,
-            time=_utc(at, "$.at"),
+            time=at if type(at) is datetime and at.tzinfo is UTC else _utc(at, "$.at"),
             event=event,
             ticket=self.ticket if ticket is None else ticket,
             context=self.context if context is None else context,
@@ -427,9 +446,9 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         add_offer(self.offers, offer)
         return (self._record(offer, at),)
 
-    def _before_taking(self, action: str, offer: Offer | None, at: datetime) -> "tuple[Records, Session]":
+    def _before_taking(self, action: str, offer: Offer, at: datetime) -> "tuple[Records, Session]":
         """Return the record that offers a whole suggestion, if it was not offered yet, and the session after it."""
-        if offer is None or not self.active or is_offered(self.offers, offer):
+        if not self.active or is_offered(self.offers, offer):
             self._require(action)
             return (), self
         self._destination(offer)
@@ -447,21 +466,18 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         suggestion: Document | Mapping[str, Any] | None,
         at: datetime,
     ) -> Records:
-        taken = _taken(suggestion_id, response_id, cls.rules)
-        offer = _whole_document(taken, suggestion, f"{cls.rules}-013", cls.rules)
-        records, session = self._before_taking(action, offer, at)
-        item, response_id = find_document(
-            session.offers, taken.suggestion_id, taken.response_id, rule=f"{cls.rules}-021"
-        )
+        suggestion_id, response_id = _taken(suggestion_id, response_id, cls.rules)
+        records: Records = ()
+        session = self
+        if suggestion is None:
+            self._require(action)
+        else:
+            offer = _whole_document(suggestion_id, response_id, suggestion, f"{cls.rules}-013", cls.rules)
+            records, session = self._before_taking(action, offer, at)
+        item, response_id = find_document(session.offers, suggestion_id, response_id, rule=f"{cls.rules}-021")
         context = self.context
-        for member, value, rule in (
-            ("language", context.language, "008"),
-            ("originContext", context.origin_context, "009"),
-            ("searchHub", context.search_hub, "010"),
-        ):
-            if not value:
-                problem = "is required in the session's context before documents can be opened"
-                raise InvalidAction(problem, path=f"$.context.{member}", rule=f"{cls.rules}-{rule}")
+        if not (context.language and context.origin_context and context.search_hub):
+            _refuse_context(context, cls.rules)
         event = cls(suggestion_id=item.suggestion_id, response_id=response_id, suggestion=item.suggestion)
         return (*records, session._record(event, at))
 
@@ -500,7 +516,7 @@ def checked_ticket(ticket: Ticket | Mapping[str, Any] | None, path: str = "$.tic
     if ticket is None:
         return _EMPTY
     if type(ticket) is Ticket and _is_ready(ticket):
-        return ticket if ticket.custom is None else msgspec.structs.replace(ticket, custom=dict(ticket.custom))
+        return ticket if ticket.custom is None else replace(ticket, custom=dict(ticket.custom))
     members = members_of(ticket, path).items()
     filled = {name: value for name, value in members if value is not None and not _is_empty(value)}
     return gate.build(Ticket, filled, path=path, rules="TK")
@@ -536,15 +552,15 @@ def _is_ready(ticket: Ticket) -> bool:
             if not (is_id(name, _SHORT) and gate.is_scalar(value)):
                 return False
     for text in (ticket.id, ticket.subject, ticket.description, ticket.category, ticket.product_id):
-        if text is not None and not is_id(text, fields.MAX_ID):
+        if text is not None and not is_id(text, MAX_ID):
             return False
     return True
 
 
 def _is_usual(context: Context) -> bool:
     """Whether a context keeps the rules as it is: a known language, all of it short and clean."""
-    for text in msgspec.structs.astuple(context):
-        if text is not None and text is not False and not is_id(text, _SHORT):
+    for text in filter(None, astuple(context)):
+        if type(text) is not str or len(text) > _SHORT or not text.isprintable():
             return False
     return (
         context.anonymous is False
@@ -564,24 +580,44 @@ def _is_empty(value: Any) -> bool:
     return type(value) is str and not value
 
 
-def _taken(suggestion_id: str, response_id: str | None, rules: str) -> "_Taken":
-    if _are_ids(suggestion_id, response_id):
-        return _Taken(suggestion_id, response_id)
-    return gate.build(_Taken, {"suggestionId": suggestion_id, "responseId": response_id}, rules=rules)
+def _taken(suggestion_id: str, response_id: str | None, rules: str) -> tuple[str, str | None]:
+    if _may_be_ids(suggestion_id, response_id):
+        return suggestion_id, response_id
+    taken = gate.build(_Taken, {"suggestionId": suggestion_id, "responseId": response_id}, rules=rules)
+    return taken.suggestion_id, taken.response_id
 
 
-def _are_ids(item_id: object, response_id: object) -> bool:
-    return is_id(item_id, fields.MAX_ID) and (response_id is None or is_id(response_id, fields.MAX_ID))
+def _may_be_ids(item_id: object, response_id: object) -> bool:
+    """Whether these can be looked up among the offers as they are: the gate takes longer than the whole action."""
+    return (
+        type(item_id) is str
+        and 0 < len(item_id) <= MAX_ID
+        and (response_id is None or (type(response_id) is str and 0 < len(response_id) <= MAX_ID))
+    )
 
 
 def _whole_document(
-    taken: "_Taken", suggestion: Document | Mapping[str, Any] | None, response_rule: str, rules: str
-) -> DocumentsOffered | None:
-    if suggestion is None:
-        return None
-    whole = {"suggestionId": taken.suggestion_id, "suggestion": members_of(suggestion, "$.suggestion")}
+    suggestion_id: str,
+    response_id: str | None,
+    suggestion: Document | Mapping[str, Any],
+    response_rule: str,
+    rules: str,
+) -> DocumentsOffered:
+    whole = {"suggestionId": suggestion_id, "suggestion": members_of(suggestion, "$.suggestion")}
     item = gate.build(OfferedDocument, whole, rules=rules)
-    return DocumentsOffered(response_id=_needed_response_id(taken.response_id, response_rule), documents=(item,))
+    return DocumentsOffered(response_id=_needed_response_id(response_id, response_rule), documents=(item,))
+
+
+def _refuse_context(context: Context, rules: str) -> NoReturn:
+    for member, value, rule in (
+        ("language", context.language, "008"),
+        ("originContext", context.origin_context, "009"),
+        ("searchHub", context.search_hub, "010"),
+    ):
+        if not value:
+            problem = "is required in the session's context before documents can be opened"
+            raise InvalidAction(problem, path=f"$.context.{member}", rule=f"{rules}-{rule}")
+    raise AssertionError
 
 
 def _needed_response_id(response_id: str | None, rule: str) -> str:
@@ -597,19 +633,19 @@ def _with_field(ticket: Ticket, name: str, value: Any) -> Ticket:
         problem = "only `create` gives a ticket its id"
         raise InvalidAction(problem, path="$.fieldName", rule="CC-003")
     if (member := _MEMBERS.get(name)) is not None:
-        if is_text(value, fields.MAX_TEXT):
-            return msgspec.structs.replace(ticket, **{member: value or None})
+        if is_text(value, MAX_TEXT):
+            return replace(ticket, **{member: value or None})
         text = gate.build(_TEXTS[name], {"value": "" if value is None else value})
-        return msgspec.structs.replace(ticket, **{member: msgspec.structs.astuple(text)[0] or None})
+        return replace(ticket, **{member: astuple(text)[0] or None})
     custom = dict(ticket.custom or {})
     value = gate.plain(value, "$.value")
     if value is None or _is_empty(value):
         custom.pop(name, None)
-        return msgspec.structs.replace(ticket, custom=custom or None)
+        return replace(ticket, custom=custom or None)
     custom[name] = value
     if len(custom) > 1:  # every record carries them all, so the limits hold for them all
         gate.plain(custom, "$.ticket.custom")
-    return msgspec.structs.replace(ticket, custom=custom)
+    return replace(ticket, custom=custom)
 
 
 def _utc(at: datetime, path: str) -> datetime:

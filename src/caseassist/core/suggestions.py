@@ -16,6 +16,7 @@ from caseassist.core import fields, gate
 from caseassist.core.errors import InvalidAction
 from caseassist.core.events import ClassificationsOffered, DocumentsOffered
 from caseassist.core.gate import members_of
+from caseassist.core.offers import Checked, are_distinct
 
 __all__ = ["Answer", "read_classifications", "read_documents"]
 
@@ -26,7 +27,6 @@ Answer = Mapping[str, Any] | bytes | str
 """An answer as it came: the JSON text, or what was decoded from it."""
 
 
-T = TypeVar("T")
 D = TypeVar("D")
 Made = TypeVar("Made", ClassificationsOffered, DocumentsOffered)
 
@@ -74,12 +74,6 @@ class _Documents(_Lenient, frozen=True, kw_only=True):
     documents: tuple[_Document, ...]
 
 
-class _Read(tuple[T, ...]):
-    """The items of an offer that was read here: they keep the rules and cannot change, so nobody need look again."""
-
-    __slots__ = ()
-
-
 _read_classify = msgspec.json.Decoder(_Classify).decode
 _read_suggest = msgspec.json.Decoder(_Documents).decode
 
@@ -87,7 +81,7 @@ _read_suggest = msgspec.json.Decoder(_Documents).decode
 def read_classifications(answer: Answer | ClassificationsOffered) -> ClassificationsOffered:
     """Return the offer that an answer of ``classify`` makes. Raises InvalidAction."""
     if type(answer) is ClassificationsOffered:
-        if type(answer.classifications) is _Read and gate.is_id(answer.response_id, fields.MAX_ID):
+        if type(answer.classifications) is Checked and gate.is_id(answer.response_id, fields.MAX_ID):
             return answer
         offer = _offer(ClassificationsOffered, members_of(answer, "$.response"))
     else:
@@ -111,7 +105,8 @@ def read_classifications(answer: Answer | ClassificationsOffered) -> Classificat
         data = {"responseId": response_id, "classifications": offered}
         make = gate.build if whole is None else gate.convert
         offer = make(ClassificationsOffered, data, path="$.response", rules=ClassificationsOffered.rules)
-    return msgspec.structs.replace(offer, classifications=_Read(offer.classifications))
+    items = offer.classifications
+    return msgspec.structs.replace(offer, classifications=Checked(items)) if are_distinct(items) else offer
 
 
 def _predictions(value: Any, path: str) -> tuple[_Prediction, ...]:
@@ -126,7 +121,7 @@ def read_documents(answer: Answer | DocumentsOffered) -> DocumentsOffered:
     to be shown.
     """
     if type(answer) is DocumentsOffered:
-        if type(answer.documents) is _Read and gate.is_id(answer.response_id, fields.MAX_ID):
+        if type(answer.documents) is Checked and gate.is_id(answer.response_id, fields.MAX_ID):
             return answer
         offer = _offer(DocumentsOffered, members_of(answer, "$.response"))
     else:
@@ -150,7 +145,8 @@ def read_documents(answer: Answer | DocumentsOffered) -> DocumentsOffered:
         ]
         data = {"responseId": whole.response_id, "documents": offered}
         offer = gate.convert(DocumentsOffered, data, path="$.response", rules="CD")
-    return msgspec.structs.replace(offer, documents=_Read(offer.documents))
+    items = offer.documents
+    return msgspec.structs.replace(offer, documents=Checked(items)) if are_distinct(items) else offer
 
 
 def _at_once(answer: Any, read: Callable[[bytes | str], D]) -> D | None:
