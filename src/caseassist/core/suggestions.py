@@ -28,7 +28,6 @@ Answer = Mapping[str, Any] | bytes | str
 
 
 D = TypeVar("D")
-Made = TypeVar("Made", ClassificationsOffered, DocumentsOffered)
 
 
 class _Lenient(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
@@ -83,34 +82,43 @@ def read_classifications(answer: Answer | ClassificationsOffered) -> Classificat
     if type(answer) is ClassificationsOffered:
         if type(answer.classifications) is Checked and gate.is_id(answer.response_id, fields.MAX_ID):
             return answer
-        offer = _offer(ClassificationsOffered, members_of(answer, "$.response"))
-    else:
-        whole = _at_once(answer, _read_classify)
-        if whole is not None:
-            response_id, predictions = whole.response_id, [(n, p.predictions) for n, p in whole.fields.items()]
-        else:
-            data = _decode(answer)
-            response_id = gate.build(_Head, data, path="$.response", rules=ClassificationsOffered.rules).response_id
-            named = members_of(data.get("fields"), "$.response.fields").items()
-            predictions = [(n, _predictions(value, gate.path_of("$.response.fields", n))) for n, value in named]
-        offered = [
-            {
-                "classificationId": prediction.id,
-                "fieldName": name,
-                "classification": {"value": prediction.value, "confidence": prediction.confidence},
-            }
-            for name, predicted in predictions
-            for prediction in predicted
-        ]
-        data = {"responseId": response_id, "classifications": offered}
-        make = gate.build if whole is None else gate.convert
-        offer = make(ClassificationsOffered, data, path="$.response", rules=ClassificationsOffered.rules)
+        members = members_of(answer, "$.response")
+        return _checked_classifications(gate.build(ClassificationsOffered, members, path="$.response", rules="CA-06"))
+    whole = _at_once(answer, _read_classify)
+    if whole is not None:
+        try:
+            told = _told_classifications(whole.response_id, whole.fields)
+            return _checked_classifications(gate.convert(ClassificationsOffered, told))
+        except InvalidAction:
+            pass  # to be told where in the answer it is
+    data = _decode(answer)
+    response_id = gate.build(_Head, data, path="$.response", rules="CA-06").response_id
+    named = members_of(data.get("fields"), "$.response.fields").items()
+    read = {name: _predictions(value, gate.path_of("$.response.fields", name)) for name, value in named}
+    told = _told_classifications(response_id, read)
+    return _checked_classifications(gate.build(ClassificationsOffered, told, path="$.response", rules="CA-06"))
+
+
+def _told_classifications(response_id: str, predicted: Mapping[str, _Predictions]) -> dict[str, Any]:
+    offered = [
+        {
+            "classificationId": prediction.id,
+            "fieldName": name,
+            "classification": {"value": prediction.value, "confidence": prediction.confidence},
+        }
+        for name, predictions in predicted.items()
+        for prediction in predictions.predictions
+    ]
+    return {"responseId": response_id, "classifications": offered}
+
+
+def _checked_classifications(offer: ClassificationsOffered) -> ClassificationsOffered:
     items = offer.classifications
     return msgspec.structs.replace(offer, classifications=Checked(items)) if are_distinct(items) else offer
 
 
-def _predictions(value: Any, path: str) -> tuple[_Prediction, ...]:
-    return gate.build(_Predictions, value, path=path, rules=ClassificationsOffered.rules).predictions
+def _predictions(value: Any, path: str) -> _Predictions:
+    return gate.build(_Predictions, value, path=path, rules="CA-06")
 
 
 def read_documents(answer: Answer | DocumentsOffered) -> DocumentsOffered:
@@ -123,28 +131,38 @@ def read_documents(answer: Answer | DocumentsOffered) -> DocumentsOffered:
     if type(answer) is DocumentsOffered:
         if type(answer.documents) is Checked and gate.is_id(answer.response_id, fields.MAX_ID):
             return answer
-        offer = _offer(DocumentsOffered, members_of(answer, "$.response"))
-    else:
-        whole = _at_once(answer, _read_suggest)
-        if whole is None:
-            whole = gate.build(_Documents, _decode(answer), path="$.response", rules="CD")
-        offered = [
-            {
-                "suggestionId": document.fields.permanentid,
-                "suggestion": {
-                    "documentTitle": document.title,
-                    "documentUrl": document.fields.uri or document.click_uri,
-                    "documentPosition": position,
-                    "sourceName": document.fields.source,
-                    "documentUriHash": document.fields.urihash,
-                },
-                "excerpt": _cut(document.excerpt),
-                "clickUri": _opened_at(document),
-            }
-            for position, document in enumerate(whole.documents, 1)
-        ]
-        data = {"responseId": whole.response_id, "documents": offered}
-        offer = gate.convert(DocumentsOffered, data, path="$.response", rules="CD")
+        members = members_of(answer, "$.response")
+        return _checked_documents(gate.build(DocumentsOffered, members, path="$.response", rules="CD"))
+    whole = _at_once(answer, _read_suggest)
+    if whole is not None:
+        try:
+            return _told_documents(whole)
+        except InvalidAction:
+            pass  # to be told where in the answer it is
+    return _told_documents(gate.build(_Documents, _decode(answer), path="$.response", rules="CD"))
+
+
+def _told_documents(answer: _Documents) -> DocumentsOffered:
+    offered = [
+        {
+            "suggestionId": document.fields.permanentid,
+            "suggestion": {
+                "documentTitle": document.title,
+                "documentUrl": document.fields.uri or document.click_uri,
+                "documentPosition": position,
+                "sourceName": document.fields.source,
+                "documentUriHash": document.fields.urihash,
+            },
+            "excerpt": _cut(document.excerpt),
+            "clickUri": _opened_at(document),
+        }
+        for position, document in enumerate(answer.documents, 1)
+    ]
+    told = {"responseId": answer.response_id, "documents": offered}
+    return _checked_documents(gate.convert(DocumentsOffered, told, path="$.response", rules="CD"))
+
+
+def _checked_documents(offer: DocumentsOffered) -> DocumentsOffered:
     items = offer.documents
     return msgspec.structs.replace(offer, documents=Checked(items)) if are_distinct(items) else offer
 
@@ -182,7 +200,3 @@ def _decode(answer: Any) -> dict[str, Any]:
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
             raise InvalidAction("expected a JSON object in UTF-8", path="$.response") from None
     return members_of(answer, "$.response")
-
-
-def _offer(cls: type[Made], data: dict[str, Any]) -> Made:
-    return gate.build(cls, data, path="$.response", rules=cls.rules)
