@@ -22,7 +22,9 @@ from caseassist.core.records import (
     Record,
     action_name,
     decode,
+    decode_blocks,
     decode_lines,
+    decode_plain,
     encode,
     encode_lines,
     schema,
@@ -509,3 +511,81 @@ def test_a_record_that_was_kept_for_its_ticket_is_a_plain_one_without_it() -> No
     record = decode(line)
     assert isinstance(record, KeptRecord)
     assert type(with_ticket(record, Ticket())) is Record
+
+
+# Blocks.
+
+
+def record(number: int) -> Record:
+    return msgspec.structs.replace(RECORD, seq=number)
+
+
+def cut(lines: bytes, size: int) -> list[bytes]:
+    return [lines[n : n + size] for n in range(0, len(lines), size)]
+
+
+@given(log=st.lists(strategies.record(), max_size=5), size=st.integers(min_value=1, max_value=3000), data=st.data())
+@settings(deadline=None, max_examples=100, derandomize=True)
+def test_blocks_give_what_lines_give_wherever_they_are_cut(log: list[Record], size: int, data: st.DataObject) -> None:
+    empty = data.draw(st.lists(st.sampled_from([b"\n", b"  \n", b"\r\n"]), max_size=3))
+    lines = b"".join(empty) + encode_lines(log).replace(b"\n", b"\n" + b"".join(empty))
+    if data.draw(st.booleans()):
+        lines = lines.rstrip(b"\r\n ")
+    read = [record for block in decode_blocks(cut(lines, size)) for record in block]
+    assert read == list(decode_lines(lines.splitlines(keepends=True))) == log
+
+
+@pytest.mark.parametrize(
+    "bad", [b"{}", b"x", b'{"v":', b"\xff", b'{"a":1}{"a":2}', b"\x00"], ids=["{}", "x", "cut", "ff", "two", "nul"]
+)
+@pytest.mark.parametrize("size", [50, 100_000])
+def test_a_bad_line_in_a_block_is_named_and_what_comes_before_it_is_given(bad: bytes, size: int) -> None:
+    log = [record(n) for n in range(4)]
+    lines = b"\n" + encode_lines(log[:3]) + bad + b"\n" + encode_lines(log[3:])
+    read: list[Record] = []
+    blocks = decode_blocks(cut(lines, size), name="log.jsonl")
+    with pytest.raises(CorruptRecord, match=r"log\.jsonl, line 5"):
+        read.extend(record for block in blocks for record in block)
+    assert read == log[:3]
+
+
+@pytest.mark.parametrize("control", ["\\u0000", "\\n", "\\u001f", "\x7f", "\x80", "\x9f", "\\u0085"])
+def test_a_control_character_in_an_identifier_is_found_in_a_line_and_in_a_block(control: str) -> None:
+    good = encode(record(0))
+    bad = good.replace(b'"sessionId":"', b'"sessionId":"' + control.encode())
+    assert bad != good
+    with pytest.raises(CorruptRecord, match=r"\$\.sessionId: expected an identifier"):
+        decode(bad)
+    assert decode_plain(good + b"\n" + bad) is None
+    with pytest.raises(CorruptRecord, match=r"line 2: \$\.sessionId"):
+        list(decode_blocks([good + b"\n" + bad]))
+
+
+def test_what_is_escaped_and_no_control_character_is_no_reason_to_look_again() -> None:
+    lines = encode(record(0)).replace(b'"sessionId":"', b'"sessionId":"\\"\\\\\\u00e9\xc2\xa0')
+    read = decode_plain(lines)
+    assert read is not None
+    assert read[0].session_id.startswith('"\\é\xa0')
+
+
+@pytest.mark.parametrize("change", [(b'"v":1', b'"v":2'), (b'"action":"', b'"action":"new_')])
+def test_a_record_that_is_not_wholly_known_is_kept_in_a_block_too(change: tuple[bytes, bytes]) -> None:
+    lines = [encode(record(0)), encode(record(1)).replace(*change)]
+    assert decode_plain(b"\n".join(lines)) is None
+    known, kept = (record for block in decode_blocks([b"\n".join(lines)]) for record in block)
+    assert type(known) is Record
+    assert isinstance(kept, KeptRecord)
+    assert encode(kept) == lines[1]
+
+
+def test_two_records_on_a_line_and_one_on_two_lines_are_refused() -> None:
+    line = encode(record(0))
+    for lines in (line + line, line + b" " + line + b"\n", line.replace(b",", b",\n", 1)):
+        assert decode_plain(lines) is None
+        with pytest.raises(CorruptRecord, match="line 1: not a JSON object"):
+            list(decode_blocks([lines]))
+
+
+def test_no_blocks_and_empty_blocks_give_nothing() -> None:
+    for blocks in ([], [b""], [b"\n\n"], [b"", b" \n"]):
+        assert [record for block in decode_blocks(blocks) for record in block] == []

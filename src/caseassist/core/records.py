@@ -134,14 +134,16 @@ def decode_lines(lines: Iterable[bytes], *, name: str = "") -> Iterator[Record]:
 
 
 def decode_plain(lines: bytes) -> list[Record] | None:
-    """Read JSON lines at once, in a fifth of the time that it takes one by one; empty lines are passed over.
+    """Read JSON lines at once, which takes less time than one by one.
 
-    ``lines``: whole lines. Returns None when one of them is no record, or is one that :func:`decode` has to look at:
-    nothing but reading them one by one tells which.
+    ``lines``: whole lines. Returns None when one of them is empty, or no record, or one that :func:`decode` has to look
+    at: nothing but reading them one by one tells which.
     """
     try:
         records = _decoder.decode_lines(lines)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
+    if len(records) != lines.count(b"\n") + (not lines.endswith(b"\n")):  # one over two lines, or two on one
         return None
     for record in records:
         if record.v != VERSION or type(record.event) is UnknownEvent:
