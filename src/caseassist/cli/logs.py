@@ -3,21 +3,22 @@
 import sys
 from array import array
 from codecs import BOM_UTF8
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 from caseassist.cli.options import Unreadable, durable_store
 from caseassist.cli.output import progress_bar, size_of
 from caseassist.core.errors import CorruptRecord
-from caseassist.core.records import Record, decode
+from caseassist.core.records import Record, decode, decode_plain, whole_lines
 from caseassist.core.session import Session
 
 __all__ = ["Place", "Repeats", "each_record", "is_store", "records_of_file"]
 
 PAGE = 1000
-CHUNK_LINES = 1000
+BLOCK_BYTES = 1 << 20
 
 
 class Place(NamedTuple):
@@ -96,20 +97,34 @@ def records_of_file(name: str) -> Generator[Place]:
 
 
 def _decoded(file: BinaryIO, label: str, show: Callable[[int], None]) -> Generator[Place]:
-    done = 0
-    for number, read in enumerate(file, 1):
+    done = number = 0
+    for read in whole_lines(_blocks(file)):
+        lines = read if number else read.removeprefix(BOM_UTF8)
+        records = decode_plain(lines)
+        if records is not None:
+            for record, line in zip(records, lines.split(b"\n"), strict=False):
+                number += 1
+                yield Place(f"{label}, line {number}", record, line.strip())
+        else:
+            for line in lines.removesuffix(b"\n").split(b"\n"):
+                number += 1
+                if stripped := line.strip():
+                    yield _read(stripped, f"{label}, line {number}")
         done += len(read)
-        if not number % CHUNK_LINES:
-            show(done)
-        line = read.removeprefix(BOM_UTF8) if number == 1 else read
-        line = line.strip()
-        if not line:
-            continue
-        where = f"{label}, line {number}"
-        try:
-            yield Place(where, decode(line, where=where), line)
-        except CorruptRecord as error:
-            yield Place(where, error, line)
+        show(done)
+
+
+def _blocks(file: BinaryIO) -> Iterator[bytes]:
+    """What there is to read, a megabyte at most: a pipe is read as it comes."""
+    read = cast("BufferedReader", file).read1
+    return iter(lambda: read(BLOCK_BYTES), b"")
+
+
+def _read(line: bytes, where: str) -> Place:
+    try:
+        return Place(where, decode(line, where=where), line)
+    except CorruptRecord as error:
+        return Place(where, error, line)
 
 
 @contextmanager
