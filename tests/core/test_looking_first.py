@@ -182,6 +182,13 @@ def test_an_offer_that_says_a_thing_twice_is_not_taken_for_checked() -> None:
         session_in("filling").offer_documents(offer, at=NOW)
 
 
+@pytest.mark.parametrize(("read", "answer"), ANSWERS)
+def test_an_empty_offer_is_written_as_one_made_by_hand(read: Read, answer: dict[str, Any]) -> None:
+    empty = {name: type(member)() if name in ("fields", "documents") else member for name, member in answer.items()}
+    offer = read(empty)
+    assert msgspec.json.encode(offer) == msgspec.json.encode(type(offer)(response_id=offer.response_id))
+
+
 def test_a_record_with_a_checked_offer_is_written_like_any_other() -> None:
     (record,) = session_in("filling").offer_documents(DOCUMENTS, at=NOW)
     offer = record.event

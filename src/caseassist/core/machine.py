@@ -114,6 +114,9 @@ class LifeCycle(Machine):
     Conditions and callbacks run when an action is decided, and again whenever its record is folded. So they must
     depend on nothing but the event data, and leave what reaches outside to a sink.
 
+    Make one for all sessions, and keep it: the garbage collector passes over sessions, so a life cycle whose callbacks
+    refer to what holds its sessions is never freed.
+
     ``options``: those of :class:`transitions.Machine`, but for ``queued`` and ``model_attribute``: a queue would answer
     before it knows, and the model is ours.
 

@@ -43,8 +43,10 @@ T = TypeVar("T")
 
 
 class Checked(tuple[T, ...]):
-    """The items of an offer that were held against the rules, each said once. They cannot change: nobody need look
-    again."""
+    """The items of an offer, one at least, that were held against the rules, each said once.
+
+    They cannot change, so nobody need look again. No items are ``()``: as such, they are left out of the JSON.
+    """
 
     __slots__ = ()
 

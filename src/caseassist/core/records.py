@@ -91,12 +91,15 @@ def encode(record: Record) -> bytes:
     return record.line if isinstance(record, KeptRecord) else _encoder.encode(record)
 
 
+_PLAIN = frozenset((Record,))
+
+
 def encode_lines(records: Iterable[Record]) -> bytes:
     """Return the records as JSON lines, each ended by a newline."""
     records = list(records)
-    if any(type(record) is not Record for record in records):
-        return b"".join(encode(record) + b"\n" for record in records)
-    return _encoder.encode_lines(records)
+    if _PLAIN.issuperset(map(type, records)):
+        return _encoder.encode_lines(records)
+    return b"".join(encode(record) + b"\n" for record in records)
 
 
 def decode(line: bytes, *, where: str = "") -> Record:

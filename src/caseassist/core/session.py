@@ -98,7 +98,7 @@ _MEMBERS = {"subject": "subject", "description": "description", "category": "cat
 Records = tuple[Record, ...]
 
 
-class Session(msgspec.Struct, frozen=True, kw_only=True):
+class Session(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One attempt to get a support case solved or opened, as of after its latest record."""
 
     id: str

@@ -114,7 +114,9 @@ def _told_classifications(response_id: str, predicted: Mapping[str, _Predictions
 
 def _checked_classifications(offer: ClassificationsOffered) -> ClassificationsOffered:
     items = offer.classifications
-    return msgspec.structs.replace(offer, classifications=Checked(items)) if are_distinct(items) else offer
+    if not items or not are_distinct(items):
+        return offer
+    return msgspec.structs.replace(offer, classifications=Checked(items))
 
 
 def _predictions(value: Any, path: str) -> _Predictions:
@@ -164,7 +166,9 @@ def _told_documents(answer: _Documents) -> DocumentsOffered:
 
 def _checked_documents(offer: DocumentsOffered) -> DocumentsOffered:
     items = offer.documents
-    return msgspec.structs.replace(offer, documents=Checked(items)) if are_distinct(items) else offer
+    if not items or not are_distinct(items):
+        return offer
+    return msgspec.structs.replace(offer, documents=Checked(items))
 
 
 def _at_once(answer: Any, read: Callable[[bytes | str], D]) -> D | None:
