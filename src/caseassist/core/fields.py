@@ -4,18 +4,18 @@ A type carries its limit, the rules it enforces (ids of docs/reference/rules; th
 such as CL for the click events of article 2064) and a phrase that says what is expected. The JSON Schema, the
 reference pages and the error messages all come from here. :mod:`caseassist.core.gate` holds values against them.
 
-msgspec checks all of it but that an identifier has no control characters. A regular expression for each would take
-four fifths of the time of decoding a record: the gate looks itself, and only where there can be any.
+msgspec checks all of it but the form of identifiers. A regular expression for each would take four fifths of the time
+of decoding a record: the gate looks itself, and only where there can be something to find.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta
 
 from caseassist.core.errors import InvalidAction
-from caseassist.core.gate import CLEAN, CLEAN_PATTERN, kind_of
+from caseassist.core.gate import CHECK, CLEAN_PATTERN, is_clean_text, kind_of
 
 __all__ = [
     "CONTENT_ID_KEYS",
@@ -79,6 +79,7 @@ __all__ = [
     "Username",
     "check_custom_data",
     "content_key",
+    "is_client_id",
     "language_from_locale",
 ]
 
@@ -95,15 +96,18 @@ def _meta(expected: str, *rules: str, **limits: Any) -> Meta:
     return Meta(description=expected, extra={"rules": rules}, extra_json_schema={"x-rules": list(rules)}, **limits)
 
 
+def _looked_at(expected: str, check: Callable[[str], bool], pattern: str, *rules: str, **limits: Any) -> Meta:
+    """A type that the gate looks at itself. ``pattern``: the same for JSON Schema."""
+    extra_json_schema = {"x-rules": list(rules), "pattern": pattern}
+    return Meta(
+        description=expected, extra={"rules": rules, CHECK: check}, extra_json_schema=extra_json_schema, **limits
+    )
+
+
 def _id(expected: str, *rules: str, max_length: int = MAX_ID) -> Meta:
     """Opaque text: never empty, no control characters, no half of a surrogate pair."""
-    return Meta(
-        description=f"{expected}: 1 to {max_length} characters, no control characters",
-        min_length=1,
-        max_length=max_length,
-        extra={"rules": rules, CLEAN: True},
-        extra_json_schema={"x-rules": list(rules), "pattern": CLEAN_PATTERN},
-    )
+    expected = f"{expected}: 1 to {max_length} characters, no control characters"
+    return _looked_at(expected, is_clean_text, CLEAN_PATTERN, *rules, min_length=1, max_length=max_length)
 
 
 def _name(expected: str, limit: int, *rules: str) -> Meta:
@@ -128,10 +132,19 @@ LANGUAGES = frozenset([
 # fmt: on
 
 Identifier = Annotated[str, _id("an identifier")]
+_UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_match_uuid = re.compile(_UUID).fullmatch
+
+
+def is_client_id(text: str) -> bool:
+    """Whether a text is a UUID in lower case."""
+    return _match_uuid(text) is not None
+
+
 ClientId = Annotated[
     str,
-    _meta("a UUID in lower case (client_id_from makes one from any name)", "CD-002", "CQ-002", "CL-056", "CU-032",
-          "CA-013", pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}" + _END),
+    _looked_at("a UUID in lower case (client_id_from makes one from any name)", is_client_id, f"^{_UUID}{_END}",
+               "CD-002", "CQ-002", "CL-056", "CU-032", "CA-013", min_length=36, max_length=36),
 ]  # fmt: skip
 FieldName = Annotated[str, _id("the name of a field", "CA-031", "CA-063")]
 FieldValue = Annotated[

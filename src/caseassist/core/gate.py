@@ -18,12 +18,13 @@ from msgspec import Meta
 from caseassist.core.errors import InvalidAction
 
 __all__ = [
-    "CLEAN",
+    "CHECK",
     "CLEAN_PATTERN",
     "MAX_CHARACTERS",
     "build",
     "convert",
     "is_clean",
+    "is_clean_text",
     "is_id",
     "is_scalar",
     "is_text",
@@ -34,10 +35,10 @@ __all__ = [
     "plain",
 ]
 
-CLEAN = "clean"
-"""In the ``extra`` of a type's Meta: the text may hold no control characters."""
+CHECK = "check"
+"""In the ``extra`` of a type's Meta: a function that tells whether a text keeps what msgspec does not check."""
 CLEAN_PATTERN = r"^[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+(?!\n)$"
-"""The same as a regular expression, for JSON Schema."""
+"""No control characters, and no half of a surrogate pair."""
 
 # What one value may hold, so that a bad one cannot fill a store.
 MAX_CHARACTERS = 262_144
@@ -214,19 +215,22 @@ def convert(cls: type[T], data: Any, *, path: str = "$", rules: str = "") -> T:
     return value
 
 
-_is_clean_text = re.compile(CLEAN_PATTERN).match
+_match_clean = re.compile(CLEAN_PATTERN).match
+
+
+def is_clean_text(text: str) -> bool:
+    """Whether a text is not empty and has no control characters."""
+    return text.isprintable() if text.isascii() and text else _match_clean(text) is not None
 
 
 def is_clean(value: msgspec.Struct) -> bool:
-    """Whether the identifiers in a value have no control characters."""
+    """Whether the identifiers in a value are what they should be."""
     return _unclean(value) is None
 
 
 def is_id(value: object, longest: int) -> TypeGuard[str]:
     """Whether a value is an identifier of at most so many characters: the gate takes ten times as long to say so."""
-    return (
-        type(value) is str and 0 < len(value) <= longest and (value.isprintable() or _is_clean_text(value) is not None)
-    )
+    return type(value) is str and 0 < len(value) <= longest and (value.isprintable() or is_clean_text(value))
 
 
 def is_text(value: object, longest: int) -> TypeGuard[str]:
@@ -251,11 +255,11 @@ def _can_be_encoded(text: str) -> bool:
 
 
 def _unclean(value: msgspec.Struct) -> str | None:
-    """Where in a value an identifier has a control character, such as ``.documents[0].suggestionId``."""
+    """Where in a value an identifier is not what it should be, such as ``.documents[0].suggestionId``."""
     ids, parts = _texts_of(type(value))
-    for name, encoded in ids:
+    for name, encoded, check in ids:
         text = getattr(value, name)
-        if text is not None and not text.isprintable() and not _is_clean_text(text):
+        if text is not None and not check(text):
             return f".{encoded}"
     for name, encoded in parts:
         part = getattr(value, name)
@@ -273,18 +277,19 @@ def _unclean(value: msgspec.Struct) -> str | None:
     return None
 
 
-_Names: TypeAlias = tuple[tuple[str, str], ...]
+_Ids: TypeAlias = tuple[tuple[str, str, Callable[[str], bool]], ...]
+_Parts: TypeAlias = tuple[tuple[str, str], ...]
 
 
 @cache
-def _texts_of(kind: type[msgspec.Struct]) -> tuple[_Names, _Names]:
+def _texts_of(kind: type[msgspec.Struct]) -> tuple[_Ids, _Parts]:
     """The members of a Struct that are identifiers, and those that hold Structs: their names here and in JSON."""
-    ids: list[tuple[str, str]] = []
+    ids: list[tuple[str, str, Callable[[str], bool]]] = []
     parts: list[tuple[str, str]] = []
     for field in _fields_of(kind):
         inner, meta = _strip(field.type)
-        if meta is not None and meta.extra is not None and CLEAN in meta.extra:
-            ids.append((field.name, field.encode_name))
+        if meta is not None and meta.extra is not None and CHECK in meta.extra:
+            ids.append((field.name, field.encode_name, meta.extra[CHECK]))
         elif _members(get_args(inner)[0] if get_origin(inner) is tuple else inner):
             parts.append((field.name, field.encode_name))
     return tuple(ids), tuple(parts)

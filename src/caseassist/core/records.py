@@ -17,6 +17,7 @@ from msgspec import Meta
 from caseassist.core import fields, gate
 from caseassist.core.errors import CorruptRecord, InvalidAction
 from caseassist.core.events import AnyEvent, Context, Event, Ticket, UnknownEvent
+from caseassist.core.fields import is_client_id
 
 __all__ = [
     "VERSION",
@@ -114,6 +115,7 @@ def decode(line: bytes, *, where: str = "") -> Record:
     if (
         record.v == VERSION
         and type(record.event) is not UnknownEvent
+        and (record.context.client_id is None or is_client_id(record.context.client_id))
         and (not _may_be_unclean(line) or gate.is_clean(record))
     ):
         return record
@@ -148,11 +150,13 @@ def decode_plain(lines: bytes) -> list[Record] | None:
         return None
     if len(records) != lines.count(b"\n") + (not lines.endswith(b"\n")):  # one over two lines, or two on one
         return None
-    for record in records:
-        if record.v != VERSION or type(record.event) is UnknownEvent:
+    for client_id in {record.context.client_id for record in records}:
+        if client_id is not None and not is_client_id(client_id):
             return None
-    if _may_be_unclean(lines) and not all(map(gate.is_clean, records)):
-        return None
+    is_odd = _may_be_unclean(lines)
+    for record in records:
+        if record.v != VERSION or type(record.event) is UnknownEvent or (is_odd and not gate.is_clean(record)):
+            return None
     return records
 
 
@@ -166,30 +170,42 @@ def decode_blocks(blocks: Iterable[bytes], *, name: str = "") -> Iterator[list[R
     number = 0
     for lines in whole_lines(blocks):
         records = decode_plain(lines)
-        if records is None:
-            records = list[Record]()
-            for n, line in enumerate(lines.split(b"\n"), number + 1):
-                if line and not line.isspace():
-                    try:
-                        records.append(decode(line, where=f"{prefix}{n}"))
-                    except CorruptRecord:
-                        if records:
-                            yield records
-                        raise
-        number += lines.count(b"\n")
+        if records is not None:
+            number += len(records)
+            yield records
+            continue
+        records = list[Record]()
+        for line in lines.removesuffix(b"\n").split(b"\n"):
+            number += 1
+            if line and not line.isspace():
+                try:
+                    records.append(decode(line, where=f"{prefix}{number}"))
+                except CorruptRecord:
+                    if records:
+                        yield records
+                    raise
         yield records
 
 
+PIECE_BYTES = 1 << 16
+"""Records are read from so many bytes at a time: the records of a megabyte do not fit into the processor's cache."""
+
+
 def whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Cut blocks anew, so that no line is in two of them."""
+    """Cut blocks anew, into pieces of at most 64 KiB, or one line: no line is in two of them."""
     rest: list[bytes] = []
     for block in blocks:
-        end = block.rfind(b"\n") + 1
-        if not end:
-            rest.append(block)
-            continue
-        yield b"".join((*rest, block[:end]))
-        rest = [block[end:]] if end < len(block) else []
+        start = 0
+        while start < len(block):
+            end = 0 if rest else block.rfind(b"\n", start, start + PIECE_BYTES) + 1
+            if not end:  # only up to the end of the line that has begun
+                end = block.find(b"\n", start) + 1
+            if not end:
+                rest.append(block[start:])
+                break
+            yield b"".join((*rest, block[start:end]))
+            rest.clear()
+            start = end
     if rest:
         yield b"".join(rest)
 

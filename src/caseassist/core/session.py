@@ -12,7 +12,6 @@ or two where a suggestion is offered and taken at once), or raises an error and 
     'started'
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, NoReturn, cast
@@ -537,7 +536,6 @@ def checked_context(context: Context | Mapping[str, Any] | None, path: str = "$.
 
 
 _EMPTY = Ticket()
-_is_client_id = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 _SHORT = 128
 """No text of a context or a ticket has less room than so many characters."""
 
@@ -565,7 +563,7 @@ def _is_usual(context: Context) -> bool:
     return (
         context.anonymous is False
         and (context.language is None or context.language in fields.LANGUAGES)
-        and (context.client_id is None or _is_client_id(context.client_id) is not None)
+        and (context.client_id is None or fields.is_client_id(context.client_id))
     )
 
 
