@@ -25,7 +25,8 @@ ALLOWED: dict[str, set[str]] = {
     "core": {"core"},
     "wire": {"core", "wire"},
     "background": set(),
-    "transport": {"core", "wire", "background"},
+    "connections": {"wire", "connections"},
+    "transport": {"core", "wire", "background", "connections"},
     "tokens": {"wire"},
     "stores.base": {"core"},
     "stores": {"core", "stores", "background"},
@@ -96,7 +97,7 @@ PROGRAM = {"cli"}
 """What is a program: only what starts it is called from outside."""
 INNER = {
     "cli.quarantine": {"list_", "resend", "drop"},  # commands of the group
-    "live": {"utc_now", "new_id"},  # defaults of arguments
+    "live": {"new_id"},  # the default of an argument
     "service.client": {"utc_now"},
     "script": {
         "Start", "UpdateField", "OfferClassifications", "OfferDocuments", "SelectClassification", "OpenDocument",

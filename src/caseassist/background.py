@@ -5,7 +5,14 @@ from collections.abc import Awaitable, Callable, Coroutine
 
 from anyio import Event, sleep
 
-__all__ = ["Ticker", "start"]
+__all__ = ["Ticker", "on_trio", "start"]
+
+
+def on_trio() -> bool:
+    """Whether the caller runs on trio; else it runs on asyncio."""
+    # trio first: in its guest mode, an asyncio loop is running as well.
+    trio = sys.modules.get("trio")
+    return trio is not None and bool(trio.lowlevel.in_trio_task())
 
 
 def start(job: Callable[[], Coroutine[None, None, None]]) -> object:
@@ -14,10 +21,8 @@ def start(job: Callable[[], Coroutine[None, None, None]]) -> object:
     anyio offers task groups only, which bind ``job`` to a block of code in one task. A transport or a store may be
     opened in one task and closed in another.
     """
-    # trio first: in its guest mode, an asyncio loop is running as well.
-    trio = sys.modules.get("trio")
-    if trio is not None and trio.lowlevel.in_trio_task():
-        return trio.lowlevel.spawn_system_task(job)
+    if on_trio():
+        return sys.modules["trio"].lowlevel.spawn_system_task(job)
     import asyncio  # not at the top: importing caseassist should cost little, and trio's users do without
 
     return asyncio.get_running_loop().create_task(job())

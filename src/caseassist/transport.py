@@ -5,31 +5,20 @@ closes connections and moves the bytes.
 docs/explanation/transport.md has the reasons and the measurements.
 """
 
-import selectors
 import ssl
 from socket import gaierror
 from types import TracebackType
 from typing import Protocol, Self
 
-from anyio import (
-    BrokenResourceError,
-    CancelScope,
-    ClosedResourceError,
-    EndOfStream,
-    aclose_forcefully,
-    connect_tcp,
-    current_time,
-    to_thread,
-)
-from anyio.abc import ByteStream, SocketAttribute
+from anyio import BrokenResourceError, CancelScope, ClosedResourceError, current_time, to_thread
+from anyio.lowlevel import checkpoint
 
-from caseassist.background import Ticker
+from caseassist.background import Ticker, on_trio
+from caseassist.connections.base import Connection, HandshakeError
 from caseassist.wire.http import Origin, Reply, Request, TransportError
 from caseassist.wire.http1 import ReplyParser, RequestSerializer
 
 __all__ = ["HTTPTransport", "Transport", "TransportError"]
-
-_CHUNK_BYTES = 65536
 
 
 class Transport(Protocol):
@@ -49,52 +38,12 @@ class Transport(Protocol):
         ...
 
 
-# --- Connections ----------------------------------------------------------------------------------------------------
-
-
-# Both ask the operating system without a descriptor of their own. poll() has no limit on the number of a descriptor;
-# Windows has select() only, without such a limit.
-_Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
-
-
-class _Connection:
-    """A stream, the parser of its replies, and its times."""
-
-    def __init__(self, stream: ByteStream, parser: ReplyParser) -> None:
-        self.stream = stream
-        self.parser = parser
-        self.used_at = 0.0
-        self.deadline = 0.0
-        self.expired = False
-        self._selector = _Selector()
-        self._selector.register(stream.extra(SocketAttribute.raw_socket), selectors.EVENT_READ)  # noqa: S610 - not Django
-
-    async def exchange(self, data: bytes) -> Reply:
-        self.parser.begin()
-        await self.stream.send(data)
-        while True:
-            try:
-                chunk = await self.stream.receive(_CHUNK_BYTES)
-            except EndOfStream:
-                return self.parser.finish()
-            reply = self.parser.feed(chunk)
-            if reply is not None:
-                return reply
-
-    def is_stale(self) -> bool:
-        """Whether the server closed the idle connection, or said something on it unasked: both make it readable.
-
-        A server that closes it a moment later is not found out: see ``send`` for what happens then.
-        """
-        return bool(self._selector.select(0))
-
-
 class _Pool:
     """What is kept for one origin: its serializer, and its idle connections, the last used at the end."""
 
     def __init__(self, origin: Origin) -> None:
         self.serializer = RequestSerializer(origin)
-        self.idle: list[_Connection] = []
+        self.idle: list[Connection] = []
 
 
 def _default_ssl_context() -> ssl.SSLContext:
@@ -147,7 +96,7 @@ class HTTPTransport:
         self._max_head_bytes = max_head_bytes
         self._allow_insecure_http = allow_insecure_http
         self._pools: dict[Origin, _Pool] = {}
-        self._busy: set[_Connection] = set()
+        self._busy: set[Connection] = set()
         self._sweeper = Ticker(self._sweep)
         self._closed = False
 
@@ -162,12 +111,13 @@ class HTTPTransport:
     async def aclose(self) -> None:
         """Close every connection. Calls in flight fail with reason ``closed``, later ones too. May be repeated."""
         self._closed = True
+        for pool in self._pools.values():
+            while pool.idle:
+                pool.idle.pop().close()
+        for connection in self._busy:
+            connection.close()
         with CancelScope(shield=True):  # it takes a tick at most, and a cancelled caller wants the sockets closed, too
-            for pool in self._pools.values():
-                while pool.idle:
-                    await aclose_forcefully(pool.idle.pop().stream)
-            for connection in tuple(self._busy):
-                await aclose_forcefully(connection.stream)
+            await checkpoint()  # asyncio closes a socket when it comes round
             await self._sweeper.wait_stopped()
 
     async def send(self, request: Request, *, timeout_s: float) -> Reply:
@@ -179,7 +129,7 @@ class HTTPTransport:
             connection = pool.idle.pop()
             if connection.used_at + self._idle_s > now and not connection.is_stale():
                 break
-            await aclose_forcefully(connection.stream)
+            connection.close()
         else:
             connection = await self._connect(request.origin, now + timeout_s)
         connection.used_at = now
@@ -201,7 +151,7 @@ class HTTPTransport:
             if fit and len(pool.idle) < self._max_idle:
                 pool.idle.append(connection)
             else:
-                await aclose_forcefully(connection.stream)
+                connection.close()
 
     def _pool_for(self, origin: Origin) -> _Pool:
         if self._closed:
@@ -214,37 +164,39 @@ class HTTPTransport:
             self._pools[origin] = pool
         return pool
 
-    async def _connect(self, origin: Origin, deadline: float) -> _Connection:
+    async def _connect(self, origin: Origin, deadline: float) -> Connection:
         # Connecting is rare, so it can afford a cancel scope of its own; an exchange is left to the sweeper.
         with CancelScope(deadline=deadline):
             try:
-                stream = await self._open_stream(origin)
-            except (ssl.SSLError, BrokenResourceError, EndOfStream) as exc:
-                detail = getattr(exc, "verify_message", None) or "the handshake failed"
-                raise TransportError("tls", detail, maybe_sent=False) from exc
+                connection = await self._open(origin, deadline)
+            except HandshakeError as exc:
+                raise TransportError("tls", str(exc), maybe_sent=False) from exc
             except (gaierror, UnicodeError) as exc:
                 raise TransportError("connect", "the host name was not found", maybe_sent=False) from exc
             except OSError as exc:
                 raise TransportError("connect", "the host did not accept a connection", maybe_sent=False) from exc
             if self._closed:
-                await aclose_forcefully(stream)
+                connection.close()
                 raise TransportError("closed", "the transport is closed", maybe_sent=False)
-            return _Connection(stream, ReplyParser(self._max_head_bytes, self._max_body_bytes))
+            return connection
         raise TransportError("timeout", "no connection by the deadline", maybe_sent=False)
 
-    async def _open_stream(self, origin: Origin) -> ByteStream:
+    async def _open(self, origin: Origin, deadline: float) -> Connection:
+        tls = self._ssl_context
         if origin.scheme == "http":
-            return await connect_tcp(origin.host, origin.port)
-        if self._ssl_context is None:
+            tls = None
+        elif tls is None:
             # Reading the system's certificates takes 20 ms and more: not on the event loop.
-            self._ssl_context = await to_thread.run_sync(_default_ssl_context, abandon_on_cancel=True)
-        return await connect_tcp(
-            origin.host,
-            origin.port,
-            ssl_context=self._ssl_context,
-            tls_hostname=origin.host,
-            tls_standard_compatible=False,  # as HTTP has it: the length says where a reply ends, not a TLS alert
-        )
+            tls = self._ssl_context = await to_thread.run_sync(_default_ssl_context, abandon_on_cancel=True)
+        parser = ReplyParser(self._max_head_bytes, self._max_body_bytes)
+        # Only the loop that runs: asyncio takes its time to import, and trio may not be there.
+        if on_trio():
+            from caseassist.connections.on_trio import connect
+
+            return await connect(origin.host, origin.port, parser, tls=tls)
+        from caseassist.connections import on_asyncio
+
+        return await on_asyncio.connect(origin.host, origin.port, parser, tls=tls, timeout_s=deadline - current_time())
 
     async def _sweep(self) -> bool:
         """Close what is overdue: one task for all exchanges, and only while there are any."""
@@ -256,5 +208,5 @@ class HTTPTransport:
             while pool.idle and pool.idle[0].used_at + self._idle_s <= now:
                 overdue.append(pool.idle.pop(0))
         for connection in overdue:
-            await aclose_forcefully(connection.stream)  # whoever waits on it gets ClosedResourceError
+            connection.close()  # whoever waits on it is told
         return bool(self._busy)

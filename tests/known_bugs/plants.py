@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
-from anyio import Event, current_time, from_thread, get_cancelled_exc_class
+from anyio import current_time, from_thread, get_cancelled_exc_class
 from msgspec.structs import replace
 from tests import fakes
 from tests.integrations.conversations import Tickets
@@ -22,6 +22,7 @@ from caseassist.core.errors import SequenceConflict
 from caseassist.core.records import Record
 from caseassist.core.session import Session
 from caseassist.delivery import courier, pacing, turn
+from caseassist.delivery.books import Books
 from caseassist.delivery.courier import Courier
 from caseassist.delivery.queue import Queue
 from caseassist.delivery.signals import Bell
@@ -35,6 +36,7 @@ from caseassist.stores.sqlite import SQLiteStore
 from caseassist.stores.sqlite_write import Writer
 from caseassist.wire import replies, requests
 from caseassist.wire.http import Origin
+from caseassist.wire.http1 import ReplyParser
 from caseassist.wire.secret import Secret
 
 __all__ = ["PLANTS", "Plant", "plant"]
@@ -257,7 +259,8 @@ def advance_before_success() -> None:
     def make(attempt: Any) -> Any:
         async def advance_and_try(self: Turn, batch: Any) -> Any:
             self._queue.position = max(self._queue.position, batch[-1][0])
-            await self._commit()
+            self._queue.settled["delivered"] += len(batch)
+            await self._books.commit()
             return await attempt(self, batch)
 
         return advance_and_try
@@ -271,17 +274,17 @@ def advance_before_success() -> None:
 )
 def quarantine_in_its_own_commit() -> None:
     def make(commit: Any) -> Any:
-        async def commit_in_two(self: Turn) -> Any:
-            aside, self._aside = self._aside, []
+        async def commit_in_two(self: Books) -> Any:
+            aside, self.aside = self.aside, []
             try:
                 done = await commit(self)
             finally:
-                self._aside = aside + self._aside
+                self.aside = aside + self.aside
             return done and await commit(self)
 
         return commit_in_two
 
-    change(Turn, "_commit", make)
+    change(Books, "commit", make)
 
 
 @bug(
@@ -360,11 +363,14 @@ def erased_is_sent() -> None:
     hangs=True,
 )
 def lost_wake_up() -> None:
-    async def wait_for_the_next(bell: Bell) -> None:
-        bell._rung = Event()
-        await bell._rung.wait()
+    def make(wait: Any) -> Any:
+        async def wait_for_the_next(bell: Bell) -> None:
+            bell.rung = False
+            await wait(bell)
 
-    change(Bell, "wait", lambda _: wait_for_the_next)
+        return wait_for_the_next
+
+    change(Bell, "wait", make)
 
 
 @bug(
@@ -423,9 +429,9 @@ def unauthorized_is_refused() -> None:
 )
 def whole_batch_for_one_refusal() -> None:
     def make(settle: Any) -> Any:
-        def settle_all(queue: Queue, batch: Any, outcomes: Any) -> Any:
-            refused = "quarantined" in outcomes
-            settle(queue, batch, [outcome or ("quarantined" if refused else None) for outcome in outcomes])
+        def settle_all(queue: Queue, batch: Any, delivered: int, others: Any = ()) -> Any:
+            rest = {position: "quarantined" for position, _ in batch[delivered:]} if others else {}
+            settle(queue, batch, delivered, rest)
 
         return settle_all
 
@@ -508,18 +514,24 @@ def redirect_followed() -> None:
     hangs=True,
 )
 def deadline_of_each_read() -> None:
-    async def exchange(connection: Any, data: bytes) -> Any:
-        timeout_s = connection.deadline - current_time()
-        connection.parser.begin()
-        await connection.stream.send(data)
-        while True:
-            chunk = await connection.stream.receive(65536)
-            connection.deadline = current_time() + timeout_s
-            reply = connection.parser.feed(chunk)
-            if reply is not None:
-                return reply
+    def note(feed: Any) -> Any:
+        def feed_and_note(parser: Any, data: bytes) -> Any:
+            parser.fed_at = current_time()
+            return feed(parser, data)
 
-    change(transport._Connection, "exchange", lambda _: exchange)
+        return feed_and_note
+
+    def put_off(sweep: Any) -> Any:
+        async def put_off_and_sweep(carrier: Any) -> Any:
+            for connection in carrier._busy:
+                timeout_s = vars(connection).setdefault("timeout_s", connection.deadline - connection.used_at)
+                connection.deadline = max(connection.used_at, vars(connection.parser).get("fed_at", 0.0)) + timeout_s
+            return await sweep(carrier)
+
+        return put_off_and_sweep
+
+    change(ReplyParser, "feed", note)
+    change(transport.HTTPTransport, "_sweep", put_off)
 
 
 @bug(

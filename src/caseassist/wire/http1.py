@@ -20,6 +20,10 @@ _FRAMING = frozenset(
 """Headers that belong to the transport. Two opinions about where a message ends are an attack (request smuggling)."""
 
 
+_HEADS = 64
+"""So many heads are kept: a client sends to a few paths, for people with a few different user agents at a time."""
+
+
 class RequestSerializer:
     """The requests to one origin, as bytes. No I/O."""
 
@@ -27,16 +31,19 @@ class RequestSerializer:
         if not _HOST(origin.host) or not 0 < origin.port < 65536:
             raise ValueError("the origin is not a host name or IP address with a port")
         self._host = str(origin).partition("://")[2]
-        self._last: tuple[object, ...] = ()
-        self._head = b""
+        self._heads: dict[tuple[object, ...], bytes] = {}
 
     def serialize(self, request: Request) -> bytes:
         """Head and body in one piece: one system call, and never a head that waits for its body."""
         parts = (request.method, request.path, request.headers)
-        if parts != self._last:  # as a rule only the body is new
-            self._head = self._checked_head(request)
-            self._last = parts
-        return b"%b%d\r\n\r\n%b" % (self._head, len(request.body), request.body)
+        head = self._heads.get(parts)  # as a rule, only the body is new
+        if head is None:
+            head = self._checked_head(request)
+            if len(self._heads) >= _HEADS:
+                self._heads.clear()
+            self._heads[parts] = head
+        body = request.body
+        return b"%b%d\r\n\r\n%b" % (head, len(body), body)
 
     def _checked_head(self, request: Request) -> bytes:
         # The length of the reply to HEAD and CONNECT does not follow from the reply alone.
@@ -84,7 +91,7 @@ class ReplyParser:
         self._body_bytes = 0
         self._received_bytes = 0
 
-    def feed(self, data: bytes) -> Reply | None:
+    def feed(self, data: bytes | memoryview) -> Reply | None:
         """The reply, as soon as it is complete or larger than the cap."""
         self._received_bytes += len(data)
         try:

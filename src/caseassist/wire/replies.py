@@ -15,6 +15,7 @@ __all__ = ["MAX_RETRY_AFTER_S", "Verdict", "judge", "retry_after_s"]
 MAX_RETRY_AFTER_S = 3600.0
 """The longest wait in seconds that a server can ask for: a mistake of its must not silence us for ever."""
 
+_PHRASES = {int(status): f"HTTP {int(status)} {status.phrase}" for status in HTTPStatus}
 RETRIED = frozenset({408, 425, 429})
 _TYPE = re.compile("[A-Za-z][A-Za-z0-9_]{0,63}")
 _ECHO = 6
@@ -70,10 +71,7 @@ def retry_after_s(reply: Reply) -> float | None:
 
 def _reason(reply: Reply, request: Request | None, token: Secret | None) -> str:
     """The status in words. The body stays out of it, for servers echo tokens and tickets; the error's type may come."""
-    try:
-        phrase = f"HTTP {reply.status} {HTTPStatus(reply.status).phrase}"
-    except ValueError:
-        phrase = f"HTTP {reply.status}"
+    phrase = _PHRASES.get(reply.status) or f"HTTP {reply.status}"
     if reply.status < 400:
         return phrase
     try:

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from typing import Any, Literal, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from caseassist.core.errors import UnsupportedRecord
 from caseassist.core.events import (
@@ -23,7 +24,7 @@ from caseassist.core.events import (
     DocumentSuggestionQuickview,
     Event,
     SuggestionRate,
-    Ticket,
+    TicketCancel,
     TicketCreateStart,
     WebEvent,
 )
@@ -75,81 +76,85 @@ class WireFormat(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises UnsupportedRecord for an event that has no form on the wire.
         """
-        event = record.event
+        event, context = record.event, record.context
         try:
             kind = _KINDS[type(event)]
         except KeyError:
             raise UnsupportedRecord(f"how to send {action_name(event)!r}") from None
         if kind is None:
             return None
-        body = self.body(record)
-        headers = [("Content-Type", "application/json"), ("User-Agent", _header(record.context.user_agent))]
-        if token:
-            headers.insert(0, ("Authorization", f"Bearer {token}"))
+        if kind == "collect":
+            body: object = self._collect(record)
+        elif isinstance(event, WebEvent):
+            body = self._web_event(event, context)
+        else:
+            assert isinstance(event, DocumentSuggestionClick | DocumentSuggestionQuickview)
+            body = self._document_click(event, context)
+        user_agent = ("User-Agent", _header(context.user_agent))
         return Request(
             origin=self.endpoint.origin,
             path=self.endpoint.path_of(kind),
-            headers=tuple(headers),
-            body=msgspec.json.encode(body),
+            headers=(("Authorization", f"Bearer {token}"), _CONTENT_TYPE, user_agent)
+            if token
+            else (_CONTENT_TYPE, user_agent),
+            body=_encode(body),
         )
 
-    def body(self, record: Record) -> dict[str, Any]:
-        """The members of the request's body, empty ones left out."""
-        event, context = record.event, record.context
-        if isinstance(event, WebEvent):
-            return self._web_event(event, context)
-        if isinstance(event, DocumentSuggestionClick | DocumentSuggestionQuickview):
-            return self._document_click(event, context)
-        return self._collect(record)
-
-    def _collect(self, record: Record) -> dict[str, Any]:
-        event, context = record.event, record.context
-        data: dict[str, Any] = msgspec.to_builtins(event)
-        action = data.pop("action")
-        data.pop("cause", None)
-        if isinstance(event, SuggestionRate):  # the documented members only
-            data["suggestion"].pop("fromQuickview", None)
-        return _clean(
-            _ticket(record.ticket)
-            | {
-                "t": "event",
-                "pid": page_view_id(record.session_id),
-                "dr": _cut(context.referrer, LOCATION_MAX),
-                "dl": _cut(context.location, LOCATION_MAX),
-                "tm": (record.time - EPOCH) // MILLISECOND,
-                "z": event_id(record.session_id, record.seq),
-                "sr": context.screen_resolution,
-                "sd": context.screen_color,
-                "ul": context.language,
-                "ua": context.user_agent or PRODUCT,
-                "dt": context.title,
-                "de": "UTF-8",
-                "svc_action": action,
-                "svc_action_data": data or None,
-                "ec": "svc",
-                "ea": "flowStart" if isinstance(event, TicketCreateStart) else "click",
-                "searchHub": context.search_hub,
-                "cid": context.client_id,
-                "uid": self._username(context, context.anonymous) or ("anonymous" if self.auth == "api_key" else None),
-                "trackingId": context.tracking_id,
-            }
+    def _collect(self, record: Record) -> "_Collect":
+        event, ticket, context = record.event, record.ticket, record.context
+        uid = self._username(context, context.anonymous) or ("anonymous" if self.auth == "api_key" else None)
+        return _Collect(  # in the order of its members
+            ticket.id or None,
+            ticket.subject or None,
+            ticket.description or None,
+            ticket.category or None,
+            ticket.product_id or None,
+            ticket.custom,
+            "event",
+            page_view_id(record.session_id),
+            _cut(context.referrer, LOCATION_MAX),
+            _cut(context.location, LOCATION_MAX),
+            (record.time - EPOCH) // MILLISECOND,
+            event_id(record.session_id, record.seq),
+            context.screen_resolution or None,
+            context.screen_color or None,
+            context.language or None,
+            context.user_agent or PRODUCT,
+            context.title or None,
+            "UTF-8",
+            _ACTIONS[type(event)],
+            _data(event),
+            "svc",
+            "flowStart" if isinstance(event, TicketCreateStart) else "click",
+            context.search_hub or None,
+            context.client_id or None,
+            uid,
+            context.tracking_id or None,
         )
 
     def _document_click(
         self, event: DocumentSuggestionClick | DocumentSuggestionQuickview, context: Context
-    ) -> dict[str, Any]:
+    ) -> "_DocumentClick":
         document = event.suggestion
-        return _clean(
-            self._from_context(context, context.anonymous)
-            | {
-                "actionCause": action_name(event),
-                "documentPosition": document.document_position,
-                "documentTitle": document.document_title,
-                "documentUrl": document.document_url,
-                "sourceName": document.source_name,
-                "customData": {"contentIDKey": "permanentid", "contentIDValue": event.suggestion_id},
-                "searchQueryUid": event.response_id,
-            }
+        return _DocumentClick(  # in the order of its members
+            context.language or None,
+            context.user_agent or PRODUCT,
+            context.anonymous,
+            context.client_id or None,
+            context.origin_context or None,
+            context.search_hub or None,
+            context.origin_level2 or None,
+            _cut(context.origin_level3, ORIGIN_LEVEL3_MAX),
+            self._username(context, context.anonymous) or None,
+            None if context.anonymous else context.user_display_name or None,
+            context.tracking_id or None,
+            _ACTIONS[type(event)],
+            document.document_position,
+            document.document_title or None,
+            document.document_url or None,
+            document.source_name or None,
+            _ContentId("permanentid", event.suggestion_id),
+            event.response_id or None,
         )
 
     def _web_event(self, event: WebEvent, context: Context) -> dict[str, Any]:
@@ -211,24 +216,13 @@ def truncate_url(url: str, limit: int) -> str:
     return url[:limit]
 
 
-def _ticket(ticket: Ticket) -> dict[str, Any]:
-    return {
-        "svc_ticket_id": ticket.id,
-        "svc_ticket_subject": ticket.subject,
-        "svc_ticket_description": ticket.description,
-        "svc_ticket_category": ticket.category,
-        "svc_ticket_product_id": ticket.product_id,
-        "svc_ticket_custom": ticket.custom,
-    }
-
-
 def _clean(body: dict[str, Any]) -> dict[str, Any]:
     """Leave out top-level members that are None or empty, as the library does; 0, false, [] and {} stay."""
     return {name: value for name, value in body.items() if value is not None and value != ""}
 
 
 def _cut(url: str | None, limit: int) -> str | None:
-    return None if url is None else truncate_url(url, limit)
+    return truncate_url(url, limit) if url else None
 
 
 def _header(user_agent: str | None) -> str:
@@ -236,3 +230,86 @@ def _header(user_agent: str | None) -> str:
     if user_agent and user_agent.isascii() and user_agent.isprintable():
         return user_agent
     return PRODUCT
+
+
+def _data(event: Event) -> msgspec.Raw | None:
+    """The documented members of an event as JSON, None if it has none."""
+    if isinstance(event, SuggestionRate) and event.suggestion.from_quickview is not None:
+        event = replace(event, suggestion=replace(event.suggestion, from_quickview=None))
+    elif isinstance(event, TicketCancel) and event.cause is not None:
+        event = replace(event, cause=None)
+    # The action is the first member, always the same for a class: what follows is taken as it is written.
+    encoded = _encode(event)
+    start = _DATA_STARTS[type(event)]
+    return msgspec.Raw(b"{" + encoded[start + 1 :]) if encoded[start] == _COMMA else None
+
+
+_encode = msgspec.json.Encoder().encode
+_CONTENT_TYPE = ("Content-Type", "application/json")
+_ACTIONS: dict[type[Event], str] = {event: str(event.__struct_config__.tag) for event in _KINDS}
+_DATA_STARTS: dict[type[Event], int] = {event: len(f'{{"action":"{action}"') for event, action in _ACTIONS.items()}
+_COMMA = ord(",")
+
+
+# The bodies, their members in order; those that are None are left out. A struct is made and written in a fifth of the
+# time that a dict takes, if its members are given by position: by name, making one takes ten times as long.
+
+
+class _Collect(
+    msgspec.Struct,
+    rename={"search_hub": "searchHub", "tracking_id": "trackingId"},
+    omit_defaults=True,
+    gc=False,
+):
+    svc_ticket_id: str | None = None
+    svc_ticket_subject: str | None = None
+    svc_ticket_description: str | None = None
+    svc_ticket_category: str | None = None
+    svc_ticket_product_id: str | None = None
+    svc_ticket_custom: Mapping[str, Any] | None = None
+    t: str | None = None
+    pid: str | None = None
+    dr: str | None = None
+    dl: str | None = None
+    tm: int | None = None
+    z: str | None = None
+    sr: str | None = None
+    sd: str | None = None
+    ul: str | None = None
+    ua: str | None = None
+    dt: str | None = None
+    de: str | None = None
+    svc_action: str | None = None
+    svc_action_data: msgspec.Raw | None = None
+    ec: str | None = None
+    ea: str | None = None
+    search_hub: str | None = None
+    cid: str | None = None
+    uid: str | None = None
+    tracking_id: str | None = None
+
+
+class _ContentId(msgspec.Struct, rename={"key": "contentIDKey", "value": "contentIDValue"}, gc=False):
+    key: str
+    value: str
+
+
+class _DocumentClick(msgspec.Struct, rename="camel", omit_defaults=True, gc=False):
+    language: str | None = None
+    user_agent: str | None = None
+    anonymous: bool | None = None
+    client_id: str | None = None
+    origin_context: str | None = None
+    origin_level1: str | None = None
+    origin_level2: str | None = None
+    origin_level3: str | None = None
+    username: str | None = None
+    user_display_name: str | None = None
+    tracking_id: str | None = None
+    action_cause: str | None = None
+    document_position: int | None = None
+    document_title: str | None = None
+    document_url: str | None = None
+    source_name: str | None = None
+    custom_data: _ContentId | None = None
+    search_query_uid: str | None = None

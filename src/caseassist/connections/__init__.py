@@ -1,0 +1,1 @@
+"""Connections of an HTTP transport, for each event loop in the way that costs least."""
