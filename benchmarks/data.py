@@ -2,7 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import Any
+from typing import Any, TypeAlias
+
+import msgspec
 
 from caseassist.core.events import Context, Ticket
 from caseassist.core.machine import LIFE_CYCLE, LifeCycle
@@ -15,7 +17,8 @@ NOON = datetime(2026, 11, 20, 12, 0, 0, 123000, tzinfo=UTC)
 CONTEXT = Context(client_id="489aa3e3-aed2-4563-8e81-62bb73178a56", search_hub="support-bot", language="en")
 TICKET = Ticket(custom={"visitorAge": 18, "rewardsMember": True})
 
-CLASSIFICATIONS = read_classifications(
+# The answers of the Customer Service API, as they come.
+CLASSIFICATIONS_JSON = msgspec.json.encode(
     {
         "fields": {
             "category": {
@@ -28,7 +31,7 @@ CLASSIFICATIONS = read_classifications(
         "responseId": "123e4567-e89b-12d3-a456-426614174000",
     }
 )
-DOCUMENTS = read_documents(
+DOCUMENTS_JSON = msgspec.json.encode(
     {
         "documents": [
             {
@@ -45,9 +48,13 @@ DOCUMENTS = read_documents(
         "responseId": "df60b2fb-c276-49ae-b704-2ee45609f3a6",
     }
 )
+CLASSIFICATIONS = read_classifications(CLASSIFICATIONS_JSON)
+DOCUMENTS = read_documents(DOCUMENTS_JSON)
+
+Actions: TypeAlias = tuple[tuple[str, tuple[Any, ...], dict[str, Any]], ...]
 
 # Ten actions: what the deciding method is called, and with what.
-ACTIONS: tuple[tuple[str, tuple[Any, ...], dict[str, Any]], ...] = (
+ACTIONS: Actions = (
     ("start", (TICKET, CONTEXT), {}),
     ("update_field", ("subject", "GC110 malfunction"), {}),
     ("update_field", ("description", "My GC110 electrical panel is cutting off intermittently"), {}),
@@ -60,18 +67,30 @@ ACTIONS: tuple[tuple[str, tuple[Any, ...], dict[str, Any]], ...] = (
     ("create", ("5003000000D8cuI",), {}),
 )
 
+TIMES = tuple(NOON + timedelta(seconds=7 * number) for number, _ in enumerate(ACTIONS, 1))
+
+_ANSWERS = {"offer_classifications": CLASSIFICATIONS_JSON, "offer_documents": DOCUMENTS_JSON}
+ACTIONS_JSON: Actions = tuple(
+    (name, (_ANSWERS[name],) if name in _ANSWERS else args, options) for name, args, options in ACTIONS
+)
+"""The same with the answers that make offers as bytes: to be read and checked."""
+
 _ids = count()
 
 
-def play(life_cycle: LifeCycle = LIFE_CYCLE) -> list[Record]:
-    """Play one session of ten actions and return its ten records."""
-    session = Session(id=f"session-{next(_ids)}", life_cycle=life_cycle)
+def next_id() -> str:
+    """An id that no session of this process has yet."""
+    return f"session-{next(_ids)}"
+
+
+def play(life_cycle: LifeCycle = LIFE_CYCLE, actions: Actions = ACTIONS) -> list[Record]:
+    """Play one session of ten actions, deciding and folding, and return its ten records."""
+    session = Session(id=next_id(), life_cycle=life_cycle)
     log: list[Record] = []
-    at = NOON
-    for name, args, options in ACTIONS:
-        at += timedelta(seconds=7)
+    for (name, args, options), at in zip(actions, TIMES, strict=True):
         records = getattr(session, name)(*args, at=at, **options)
-        session = Session.fold(records, session)
+        for record in records:
+            session = session.apply(record)
         log.extend(records)
     return log
 
