@@ -10,11 +10,11 @@ from caseassist.core.records import Record
 from caseassist.core.session import Session
 from caseassist.delivery.reports import DrainReport
 from caseassist.live import Case, CaseAssist
-from caseassist.sinks.file import FileSink
 from caseassist.sinks.memory import MemorySink
 from caseassist.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
+    from caseassist.sinks.file import FileSink
     from caseassist.sinks.http import HTTPSink
     from caseassist.stores.sqlite import SQLiteStore
 
@@ -40,7 +40,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Two names come when they are asked for: TLS, an HTTP parser and SQLite take a third of the time to import all."""
+    """Three names come when they are asked for: importing them takes a third of the time that all take."""
+    if name == "FileSink":
+        from caseassist.sinks.file import FileSink
+
+        return FileSink
     if name == "HTTPSink":
         from caseassist.sinks.http import HTTPSink
 

@@ -125,7 +125,7 @@ def test_what_only_serves_to_show_a_document_makes_no_other_suggestion_of_it(
     assert is_offered((one,), same)
     assert is_offered((same,), one)
     assert add_offer((), documents("r", *one.documents, *same.documents))
-    assert find_document((one,), "d", None, rule="X") == (document("d", 1, **shown), "r")
+    assert find_document((one,), "d", None, "CD") == (document("d", 1, **shown), "r")
 
 
 @pytest.mark.parametrize("shown", SHOWN)
@@ -150,8 +150,8 @@ def test_the_latest_response_is_found_unless_another_is_named() -> None:
     assert find_classification(offers, "a", None) == (classification("a", "new"), "r2")
     assert find_classification(offers, "b", None) == (classification("b"), "r1")
     assert find_classification(offers, "a", "r1") == (classification("a", "old"), "r1")
-    assert find_document(offers, "d", None, rule="X") == (document("d", 1, title="new"), "r2")
-    assert find_document(offers, "d", "r1", rule="X") == (document("d", 1, title="old"), "r1")
+    assert find_document(offers, "d", None, "CD") == (document("d", 1, title="new"), "r2")
+    assert find_document(offers, "d", "r1", "CD") == (document("d", 1, title="old"), "r1")
 
 
 @pytest.mark.parametrize(("item_id", "response_id"), [("z", None), ("a", "r9"), ("d", "r")])
@@ -162,7 +162,7 @@ def test_what_was_not_offered_is_not_found(item_id: str, response_id: str | None
     assert caught.value.rule == "CA-060"
     offers = all_of(documents("r", document("a", 1)), values("r", classification("d")))
     with pytest.raises(UnknownSuggestion) as caught:
-        find_document(offers, item_id, response_id, rule="CD-021")
+        find_document(offers, item_id, response_id, "CD")
     assert (caught.value.rule, caught.value.path) == ("CD-021", "$.suggestionId")
 
 

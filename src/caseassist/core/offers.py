@@ -117,14 +117,18 @@ def find_classification(
 
 
 def find_document(
-    offers: Offers, suggestion_id: str, response_id: str | None, *, rule: str
+    offers: Offers, suggestion_id: str, response_id: str | None, rules: str
 ) -> tuple[OfferedDocument, str]:
-    """Return an offered document and the id of its response; the latest, if ``response_id`` is None."""
+    """Return an offered document and the id of its response; the latest, if ``response_id`` is None.
+
+    ``rules``: how the ids of the rules of the event begin that takes it.
+    """
     for offer in reversed(offers):
         if type(offer) is DocumentsOffered and (response_id is None or response_id == offer.response_id):
             for item in offer.documents:
                 if item.suggestion_id == suggestion_id:
                     return item, offer.response_id
+    rule = "CA-052" if rules == "CA" else f"{rules}-021"
     raise UnknownSuggestion("document", suggestion_id, response_id, rule=rule, path="$.suggestionId")
 
 
@@ -144,10 +148,10 @@ def check_taken(offers: Offers, event: Event) -> None:
         item, _ = find_classification(offers, event.classification_id, event.response_id)
         same = item.field_name == event.field_name and item.classification == event.classification
     elif type(event) is DocumentSuggestionClick or type(event) is DocumentSuggestionQuickview:
-        document, _ = find_document(offers, event.suggestion_id, event.response_id, rule=f"{event.rules}-021")
+        document, _ = find_document(offers, event.suggestion_id, event.response_id, event.rules)
         same = document.suggestion == event.suggestion
     elif type(event) is SuggestionRate:
-        document, _ = find_document(offers, event.suggestion_id, event.response_id, rule="CA-052")
+        document, _ = find_document(offers, event.suggestion_id, event.response_id, event.rules)
         same = as_rated(document.suggestion) == event.suggestion
     else:
         return

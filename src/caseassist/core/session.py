@@ -332,7 +332,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         else:
             offer = _whole_document(suggestion_id, response_id, suggestion, "CA-044", "CA")
             records, session = self._before_taking("rate_document", offer, at)
-        item, response_id = find_document(session.offers, suggestion_id, response_id, rule="CA-052")
+        item, response_id = find_document(session.offers, suggestion_id, response_id, "CA")
         event = SuggestionRate(
             rate=rate,
             suggestion_id=item.suggestion_id,
@@ -410,11 +410,10 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     # How actions are decided.
 
-    def _require(self, action: str) -> str:
-        """Return the state that the action leads to, or raise IllegalTransition."""
-        if self.life_cycle is LIFE_CYCLE and action in PLAN.get(self.state, _NOWHERE):
-            return PLAN[self.state][action]
-        return self.life_cycle.destination(self.state, action, self)
+    def _require(self, action: str) -> None:
+        """Raise IllegalTransition unless the action is allowed."""
+        if self.life_cycle is not LIFE_CYCLE or action not in PLAN.get(self.state, _NOWHERE):
+            self.life_cycle.destination(self.state, action, self)
 
     def _destination(self, event: Event) -> str:
         """Return the state that the event leads to, or raise as :meth:`_require` does, or InvalidAction."""
@@ -473,7 +472,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         else:
             offer = _whole_document(suggestion_id, response_id, suggestion, f"{cls.rules}-013", cls.rules)
             records, session = self._before_taking(action, offer, at)
-        item, response_id = find_document(session.offers, suggestion_id, response_id, rule=f"{cls.rules}-021")
+        item, response_id = find_document(session.offers, suggestion_id, response_id, cls.rules)
         context = self.context
         if not (context.language and context.origin_context and context.search_hub):
             _refuse_context(context, cls.rules)
@@ -547,7 +546,7 @@ def _is_ready(ticket: Ticket) -> bool:
         if type(custom) is not dict or len(custom) > _SHORT:
             return False
         for name, value in custom.items():
-            if not (is_id(name, _SHORT) and gate.is_scalar(value)):
+            if type(name) is not str or len(name) > _SHORT or not name.isprintable() or not gate.is_scalar(value):
                 return False
     for text in (ticket.id, ticket.subject, ticket.description, ticket.category, ticket.product_id):
         if text is not None and not is_id(text, MAX_ID):
@@ -632,7 +631,14 @@ def _with_field(ticket: Ticket, name: str, value: Any) -> Ticket:
         raise InvalidAction(problem, path="$.fieldName", rule="CC-003")
     if (member := _MEMBERS.get(name)) is not None:
         if is_text(value, MAX_TEXT):
-            return replace(ticket, **{member: value or None})
+            value = value or None
+            if member == "subject":
+                return replace(ticket, subject=value)
+            if member == "description":
+                return replace(ticket, description=value)
+            if member == "category":
+                return replace(ticket, category=value)
+            return replace(ticket, product_id=value)
         text = gate.build(_TEXTS[name], {"value": "" if value is None else value})
         return replace(ticket, **{member: astuple(text)[0] or None})
     custom = dict(ticket.custom or {})

@@ -118,7 +118,7 @@ def shown(given: Arguments, session: Session) -> dict[str, Any]:
     """What the answer to a call has beside how the case stands."""
     if not isinstance(given, OpenDocument):
         return {}
-    item, _ = find_document(session.offers, given.suggestion_id, None, rule="CD-021")
+    item, _ = find_document(session.offers, given.suggestion_id, None, "CD")
     url = item.click_uri or item.suggestion.document_url
     return {"document": {"title": item.suggestion.document_title, "url": url}}
 
