@@ -24,9 +24,11 @@ from caseassist.core.errors import (
     StoreFull,
     UnknownSession,
 )
+from caseassist.core.events import TicketFieldUpdate
 from caseassist.core.records import Record
 from caseassist.core.session import Session
 from caseassist.delivery.turn import Turn
+from caseassist.live import BREATHE_EVERY
 from caseassist.stores.base import Ack
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -131,7 +133,7 @@ async def test_an_action_does_not_wait_for_delivery() -> None:
 async def test_other_tasks_go_on_while_a_bot_acts_without_pause() -> None:
     sink = MemorySink()
     async with CaseAssist(CONTEXT, sinks=[sink]) as assist:
-        for _ in range(200):
+        for _ in range(4 * BREATHE_EVERY):
             await assist.start()
         assert sink.records
 
@@ -145,6 +147,92 @@ async def test_two_actions_at_once_come_one_after_the_other() -> None:
         records = await assist.store.load(case.id)
     assert [record.seq for record in records] == list(range(11))
     assert case.ticket.custom == {f"field{number}": number for number in range(10)}
+
+
+class Slowly:
+    """A case whose first action hangs in the store until it is let go, and others behind it that wait for their turn.
+
+    The fields that are updated tell who was when.
+    """
+
+    def __init__(self) -> None:
+        self.entered, self.opened = anyio.Event(), anyio.Event()
+        self.store = MemoryStore()
+        self.append, self.store.append = self.store.append, self._append  # type: ignore[method-assign]
+        self.scopes: dict[str, anyio.CancelScope] = {}
+
+    async def _append(self, records: Sequence[Record], *, timeout_s: float) -> Ack:
+        if records[0].seq == 1:
+            self.entered.set()
+            await self.opened.wait()
+        return await self.append(records, timeout_s=timeout_s)
+
+    async def act(self, case: Case, name: str) -> None:
+        with anyio.CancelScope() as self.scopes[name]:
+            await case.update_field(name, name)
+
+    async def start(self, assist: CaseAssist, tasks: anyio.abc.TaskGroup, *names: str) -> Case:
+        case = await assist.start()
+        for name in names:
+            tasks.start_soon(self.act, case, name)
+            await idle()
+        assert case.session.next_seq == 1
+        return case
+
+    def order(self, sink: MemorySink) -> list[str]:
+        events = [record.event for record in sink.records[1:]]
+        return [event.field_name for event in events if isinstance(event, TicketFieldUpdate)]
+
+
+async def test_actions_of_a_case_that_wait_are_served_in_the_order_in_which_they_came() -> None:
+    slowly, sink = Slowly(), MemorySink()
+    async with CaseAssist(CONTEXT, store=slowly.store, sinks=[sink]) as assist:
+        with anyio.fail_after(LONG_S):
+            async with anyio.create_task_group() as tasks:
+                case = await slowly.start(assist, tasks, "a", "b", "c")
+                slowly.opened.set()
+                await until(lambda: case.session.next_seq > 1)
+                await case.update_field("d", "d")  # does not overtake those that wait
+    assert slowly.order(sink) == ["a", "b", "c", "d"]
+
+
+async def test_an_action_that_is_cancelled_while_it_waits_for_its_turn_holds_nobody_up() -> None:
+    slowly, sink = Slowly(), MemorySink()
+    async with CaseAssist(CONTEXT, store=slowly.store, sinks=[sink]) as assist:
+        with anyio.fail_after(LONG_S):
+            async with anyio.create_task_group() as tasks:
+                case = await slowly.start(assist, tasks, "a", "b", "c")
+                slowly.scopes["b"].cancel()
+                await idle()
+                slowly.opened.set()
+            await case.update_field("d", "d")
+    assert slowly.order(sink) == ["a", "c", "d"]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("behind", [[], ["c"]])
+async def test_an_action_that_is_cancelled_just_when_its_turn_has_come_passes_it_on(behind: list[str]) -> None:
+    slowly, sink = Slowly(), MemorySink()
+    async with CaseAssist(CONTEXT, store=slowly.store, sinks=[sink]) as assist:
+        with anyio.fail_after(LONG_S):
+            async with anyio.create_task_group() as tasks:
+                case = await slowly.start(assist, tasks, "a")
+                cut_short = asyncio.create_task(case.update_field("b", "b"))
+                await idle()
+                for name in behind:
+                    tasks.start_soon(slowly.act, case, name)
+                    await idle()
+
+                async def cancel_when_its_turn_has_come() -> None:
+                    await until(lambda: case.session.next_seq > 1)
+                    cut_short.cancel()
+
+                tasks.start_soon(cancel_when_its_turn_has_come)
+                slowly.opened.set()
+                with pytest.raises(asyncio.CancelledError):
+                    await cut_short
+            await case.update_field("d", "d")
+    assert slowly.order(sink) in (["a", *behind, "d"], ["a", "b", *behind, "d"])
 
 
 async def test_of_two_handles_the_slower_one_is_told_and_can_go_on_after_resuming() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.fakes import records_of
 
 from caseassist.core.records import Record
-from caseassist.delivery.queue import Outcome, Queue
+from caseassist.delivery.queue import AHEAD_WINDOWS, Outcome, Queue
 from caseassist.stores.base import Stored
 
 DELIVERED: list[Outcome] = ["delivered"] * 1000
@@ -17,7 +17,9 @@ DELIVERED: list[Outcome] = ["delivered"] * 1000
 
 def settle(queue: Queue, batch: list[Stored], *outcomes: Outcome) -> None:
     """The first ones have these outcomes, the others wait again."""
-    queue.settle(batch, [*outcomes, *[None] * (len(batch) - len(outcomes))])
+    delivered = sum(outcome == "delivered" for outcome in outcomes)
+    assert outcomes[:delivered] == ("delivered",) * delivered, "what is delivered comes first"
+    queue.settle(batch, delivered, dict(zip((at for at, _ in batch[delivered:]), outcomes[delivered:], strict=False)))
 
 
 @given(
@@ -47,7 +49,8 @@ def test_a_queue_hands_everything_out_once_in_order_and_knows_how_far_it_is_sett
         done = {item[0] for item in settled}
         known = [item[0] for item in everything if item[0] <= queue.read]
         open_ = [at for at in known if at not in done]
-        assert queue.position == (max([0, *(at for at in known if at < open_[0])]) if open_ else queue.read)
+        assert queue.position == (open_[0] - 1 if open_ else queue.read)
+        assert queue.passed.total() == queue.position
         assert queue.size == len(open_) - sum(map(len, out))
         sessions = [{record.session_id for _, record in batch} for batch in out]
         if by_session:
@@ -184,25 +187,52 @@ def test_what_is_settled_ahead_passes_when_what_is_before_it_is_settled() -> Non
 def test_what_is_not_to_be_delivered_is_settled_when_it_is_read() -> None:
     outcomes: dict[int, Outcome] = {1: "erased", 3: "quarantined"}
     queue = Queue(0, batch_records=10, by_session=True, window=100)
-    assert queue.put(MIXED[:3], lambda stored: outcomes.get(stored[0])) == 1
+    assert queue.put(MIXED[:3], outcomes) == 1
     assert (queue.position, queue.size) == (1, 1)
     settle(queue, queue.take(), "delivered")
     assert queue.position == 3
     assert queue.passed == Counter(erased=1, delivered=1, quarantined=1)
 
 
-def test_missing_positions_are_passed_with_what_comes_after_them() -> None:
+def test_missing_positions_are_passed_once_what_comes_before_them_is_settled() -> None:
     queue = queue_of((5, A[0]), (9, A[1]))
-    assert (queue.settled, queue.passed) == (Counter(removed=7), Counter())
+    assert (queue.position, queue.settled, queue.passed) == (4, Counter(removed=7), Counter(removed=4))
     settle(queue, queue.take(), "delivered")
-    assert queue.passed == Counter(removed=4, delivered=1)
+    assert (queue.position, queue.passed) == (8, Counter(removed=7, delivered=1))
+    settle_all(queue)
+    assert (queue.position, queue.passed) == (9, Counter(removed=7, delivered=2))
+
+
+def test_however_much_is_missing_a_record_that_does_not_get_through_holds_nobody_up() -> None:
+    queue = Queue(0, batch_records=1, by_session=True, window=2)
+    queue.put([(1, A[0])])
+    out = queue.take()
+    queue.put([(1_000_000, B[0])])
+    settle(queue, queue.take(), "delivered")
+    assert queue.room == 2
+    settle(queue, out, "delivered")
+    assert (queue.position, queue.passed) == (1_000_000, Counter(delivered=2, removed=999_998))
+
+
+def test_what_waits_and_is_settled_behind_a_record_that_does_not_get_through_is_bounded() -> None:
+    queue = Queue(0, batch_records=1, by_session=True, window=2)
+    queue.put([(1, A[0])])
+    out = queue.take()
+    position = 1
+    while queue.room:
+        position += 1
+        queue.put([(position, B[0])])
+        settle(queue, queue.take(), "delivered")
+    assert position == AHEAD_WINDOWS * 2
+    settle(queue, out, "delivered")
+    assert (queue.position, queue.room) == (position, 2)
 
 
 def test_what_was_put_aside_before_is_not_handed_out_and_a_gap_there_is_not_counted_twice() -> None:
     queue = Queue(0, batch_records=10, by_session=True, window=100, settled=[2, 7])
     queue.put([*MIXED, (9, A[3])])
-    assert queue.settled == Counter(quarantined=1, removed=1)  # of 7 and 8, which are missing, one is put aside
+    assert queue.settled == Counter(quarantined=2, removed=1)  # of 7 and 8, which are missing, one is put aside
     while batch := queue.take():
         assert 2 not in places(batch)
         settle(queue, batch, *DELIVERED[: len(batch)])
-    assert (queue.position, queue.passed) == (9, Counter(delivered=6, quarantined=1, removed=1))
+    assert (queue.position, queue.passed) == (9, Counter(delivered=6, quarantined=2, removed=1))

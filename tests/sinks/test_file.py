@@ -201,7 +201,7 @@ def test_batching_is_the_couriers_and_can_be_set(path: Path) -> None:
     sink = FileSink(path, batch_records=10, linger_s=1.5)
     assert (sink.batch_records, sink.linger_s, sink.sessions_at_once) == (10, 1.5, 1)
     sink = FileSink(path)
-    assert (sink.batch_records, sink.linger_s) == (256, 0.05)
+    assert (sink.batch_records, sink.linger_s) == (1024, 0.05)
 
 
 @pytest.mark.parametrize(

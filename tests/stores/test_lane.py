@@ -126,6 +126,27 @@ async def test_an_outcome_that_comes_together_with_a_cancellation_is_not_lost(an
     assert job.orphans == ["done"]
 
 
+async def test_who_was_cancelled_a_moment_before_the_outcome_comes_is_passed_over() -> None:
+    lane = Lane[Noted](Scripted())
+    job = Noted()
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as group:
+            group.start_soon(lane.result, job)
+            await anyio.wait_all_tasks_blocked()
+            scope.cancel()
+            job.finish("done")
+    assert scope.cancelled_caught
+    assert job.orphans == ["done"]
+
+
+async def test_an_outcome_that_is_there_already_is_returned() -> None:
+    lane = Lane[Noted](Scripted())
+    job = Noted()
+    job.finish("done")
+    with anyio.fail_after(LONG_S):
+        assert await lane.result(job) == "done"
+
+
 async def test_a_lane_that_was_never_used_is_closed_at_once() -> None:
     closed: list[bool] = []
     lane = Lane[Noted](Scripted(), lambda: closed.append(True))

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -401,6 +402,70 @@ async def test_many_sessions_share_one_commit(path: Path, faults: Faults) -> Non
         assert faults.ran.count("COMMIT") < 64 * 20 / 4
         for number in range(64):
             assert identities(await store.load(f"s{number}")) == [(f"s{number}", seq) for seq in range(20)]
+
+
+@pytest.mark.parametrize("number", [1, 15, 16, 17, 33, 256])
+async def test_any_number_of_records_is_stored_in_order(path: Path, number: int) -> None:
+    records = records_of("many", number)
+    async with store_at(path) as store:
+        assert await append(store, *records) == number
+        assert await append(store, *A) == number + len(A)
+        assert [record for _, record in await store.read(0, 1000)] == [*records, *A]
+        assert list(await store.load("many")) == records
+
+
+async def test_what_becomes_of_the_callers_list_changes_nothing(path: Path, faults: Faults) -> None:
+    async with store_at(path) as store:
+        batch = A[:2]
+        with faults.hang("COMMIT") as hang:
+            async with anyio.create_task_group() as group:
+                group.start_soon(append, store, B[0])
+                await until(hang.hangs.is_set)
+                group.start_soon(partial(store.append, batch, timeout_s=LONG_S))
+                await anyio.wait_all_tasks_blocked()
+                batch.clear()
+                hang.go.set()
+        assert await places(store) == [(1, "b", 0), (2, "a", 0), (3, "a", 1)]
+
+
+async def test_the_write_ahead_log_stays_small_under_heavy_traffic(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_file, "LOG_PAGES", 20)
+    async with store_at(path) as store:
+        for number in range(100):
+            await append(store, *records_of(f"s{number}", 20))
+        assert path.with_name("cases.db-wal").stat().st_size < path.stat().st_size / 4
+
+
+# --- What was appended a moment ago ----------------------------------------------------------------------------------
+
+
+async def test_only_the_latest_records_are_kept_in_memory(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "RECENT_BYTES", sum(len(encode(record)) for record in A[6:]))
+    async with store_at(path) as store:
+        for record in A:
+            await append(store, record)
+        read = [record for _, record in await store.read(0, 100)]
+        assert read == A
+        assert [one is other for one, other in zip(read, A, strict=True)] == [False] * 6 + [True] * 3
+
+
+async def test_what_was_rolled_back_is_not_kept_in_memory(path: Path, faults: Faults) -> None:
+    async with store_at(path) as store:
+        faults.fail("COMMIT", "SQLITE_FULL")
+        with pytest.raises(StoreFull):
+            await append(store, A[0])
+        faults.heal()
+        assert await append(store, B[0]) == 1
+        ((_, record),) = await store.read(0, 100)
+        assert record is B[0]
+
+
+async def test_what_was_changed_meanwhile_is_read_from_the_file(path: Path) -> None:
+    async with store_at(path) as store:
+        await append(store, *A)
+        change(path, "UPDATE records SET record = (SELECT record FROM records WHERE position = 2) WHERE position = 1")
+        read = [record for _, record in await store.read(0, 100)]
+        assert read == [A[1], *A[1:]]
 
 
 async def _append_all(store: SQLiteStore, records: Sequence[Record]) -> None:

@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 import anyio
 
 from caseassist.core.errors import StoreError
-from caseassist.delivery.pacing import RetryBudget, retry_delay_s
+from caseassist.delivery.pacing import Pacing, RetryBudget, retry_delay_s
 from caseassist.delivery.reports import Progress, SinkHealth
 from caseassist.delivery.signals import Gong, Hurry
-from caseassist.delivery.turn import POLL_S, Pacing, Turn, is_mistake
+from caseassist.delivery.turn import POLL_S, Turn, is_mistake
 from caseassist.sinks.base import Sink
 from caseassist.stores.base import SinkState, Store
 
@@ -119,9 +119,11 @@ class Courier:
 
     def notify(self, position: int = 0) -> None:
         """There may be more in the store: records up to ``position`` are."""
-        if self._turn is not None:
-            self._turn.notify(self._known)
-        self._known = max(position, self._known)
+        turn = self._turn
+        if turn is not None and not turn.more.rung:  # it has looked since it was told the last time
+            turn.notify(self._known)
+        if position > self._known:
+            self._known = position
 
     def look_for_requests(self) -> None:
         """An operator may want something to be sent again, or has dropped something."""

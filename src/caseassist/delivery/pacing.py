@@ -1,8 +1,12 @@
 """How long to wait before a sink is tried again. No I/O, no clock: the time comes in as a number of seconds."""
 
 import random
+from collections.abc import Awaitable, Callable
+from datetime import datetime
 
-__all__ = ["RetryBudget", "asked_s", "retry_delay_s"]
+import msgspec
+
+__all__ = ["Pacing", "RetryBudget", "asked_s", "retry_delay_s"]
 
 BASE_DELAY_S = 0.5
 MAX_DELAY_S = 60.0
@@ -14,6 +18,15 @@ SHARE = 0.1
 """Retries that a success allows for: gRPC and Finagle allow a tenth to a fifth."""
 REFILL_PER_S = 1.0
 """Retries that time allows for: without, a sink that failed for long would never be tried again."""
+
+
+class Pacing(msgspec.Struct, frozen=True, kw_only=True):
+    """Where chance and time come in."""
+
+    rng: random.Random
+    sleep: Callable[[float], Awaitable[None]]
+    clock: Callable[[], datetime]
+    monotonic: Callable[[], float]
 
 
 def retry_delay_s(

@@ -8,18 +8,28 @@ __all__ = ["Bell", "Gong", "Hurry"]
 
 
 class Bell:
-    """Wakes one task. A ring while it is busy is remembered."""
+    """Wakes whoever waits. A ring that nobody waits for is remembered."""
 
     def __init__(self) -> None:
-        self._rung = anyio.Event()
+        self.rung = False
+        """Whether it was rung, and nobody has come yet: then there is no need to ring again."""
+        self._event: anyio.Event | None = None
+        """While somebody waits."""
 
     async def wait(self) -> None:
-        await self._rung.wait()
-        if self._rung.is_set():
-            self._rung = anyio.Event()
+        """Return after a ring since the last time; at once, without a checkpoint, if there was one."""
+        if not self.rung:
+            if self._event is None:
+                self._event = anyio.Event()
+            await self._event.wait()
+        self.rung = False
 
     def ring(self) -> None:
-        self._rung.set()
+        if not self.rung:
+            self.rung = True
+            if self._event is not None:
+                self._event.set()
+                self._event = None
 
 
 class Gong:

@@ -1,68 +1,44 @@
 """A turn at delivering from a store to a sink: from getting the claim to losing it.
 
-What it decides is in small pure parts, :class:`Queue` (who is served next, and what is settled) and
-:mod:`caseassist.delivery.pacing` (how long to wait); the loops around them obey.
+What it decides is in small parts, :class:`Queue` (who is served next, and what is settled), :class:`Books` (what the
+store is to remember) and :mod:`caseassist.delivery.pacing` (how long to wait); the loops around them obey.
 
 One rule makes an outage cheap and its end quick: while a sink is unavailable, one worker tries again with growing
 pauses, and all the others wait for it to succeed. So an outage costs one request a pause, however much is waiting. It
 tries another session each time, so that one which the sink cannot take does not keep all the others back.
 """
 
+import contextlib
 import logging
 import math
-import random
-from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import cast
 
 import anyio
 import msgspec
 
 from caseassist.core.erasure import is_erased
-from caseassist.core.errors import CorruptRecord, PositionConflict, SinkRefused, SinkUnavailable, StoreError
+from caseassist.core.errors import CorruptRecord, PositionConflict, SinkRefused, SinkUnavailable
 from caseassist.core.records import Record
-from caseassist.delivery.pacing import RetryBudget, asked_s, retry_delay_s
+from caseassist.delivery.books import Books
+from caseassist.delivery.pacing import Pacing, RetryBudget, asked_s, retry_delay_s
 from caseassist.delivery.queue import WINDOW_BATCHES, Outcome, Queue
 from caseassist.delivery.reports import Progress
 from caseassist.delivery.signals import Bell, Gong, Hurry
 from caseassist.sinks.base import Sink
 from caseassist.stores.base import Quarantined, SinkState, Store, Stored
 
-__all__ = ["POLL_S", "Pacing", "Turn", "is_mistake"]
+__all__ = ["POLL_S", "Turn", "is_mistake"]
 
 log = logging.getLogger("caseassist")
 
 HURRIED_DELAY_S = 1.0
 POLL_S = 0.5
 """How often to look what other processes have appended, requested, or stopped doing."""
-COMMIT_EVERY = 256
-COMMIT_EVERY_S = 1.0
-"""After so many settled records, or seconds, the position is stored although there is more to do."""
 UNSTORED_WINDOWS = 16
 """How far delivery runs ahead of what the store remembers, while it fails to remember."""
 PAGE = 1000
 HELD = "held behind a record of its session that was refused"
-DROPPED = ("erased", "corrupt", "removed")
-
-
-class Pacing(msgspec.Struct, frozen=True, kw_only=True):
-    """Where chance and time come in."""
-
-    rng: random.Random
-    sleep: Callable[[float], Awaitable[None]]
-    clock: Callable[[], datetime]
-    monotonic: Callable[[], float]
-
-
-class _Commit(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be stored, and what it counts."""
-
-    after: int
-    position: int
-    passed: Counter[str]
-    dropped: dict[str, int]
-    aside: Sequence[Quarantined]
 
 
 class Turn:
@@ -76,28 +52,17 @@ class Turn:
     ) -> None:
         self.store = store
         self.sink = sink
-        self.state = SinkState()
-        """What the store knows of the sink, as far as we know."""
         self.failure: SinkUnavailable | None = None
         """Why the sink took nothing at the latest try."""
-        self.store_problems: dict[str, str] = {}
-        """What of the store fails at the moment, by what it was asked to do."""
         self.moved_at = pacing.monotonic()
         """When something was settled, or began to wait."""
+        self.more = Bell()
+        """Rings when there is more in the store than was read."""
         self._pacing = pacing
         self._budget = budget
         self._done = done
         self._hurry = hurry
-        self._queue = self._queue_from(0)
-        self._counted: Counter[str] = Counter()
-        """What of the queue's outcomes is in the state."""
-        self._commit_under_way: _Commit | None = None
-        """One that may be stored or not: it is repeated before anything else is stored."""
-        self._stored_at = pacing.monotonic()
-        self._aside: list[Quarantined] = []
-        """Put aside, and not stored yet."""
-        self._keeps_aside = False
-        """Whether anything was ever put aside: then the store must be asked what has become of it."""
+        self._window = sink.batch_records * max(WINDOW_BATCHES, sink.sessions_at_once)
         self._held: set[str] = set()
         """Sessions of which something is, or was, put aside, for a sink that wants them held."""
         self._in_flight = 0
@@ -106,22 +71,20 @@ class Turn:
         self._asked_s = 0.0
         """For how long the sink wants to be left alone."""
         self._asked_at = -math.inf
-        """When the store was asked for more, on the event loop's clock."""
+        """When the store was asked for more, on the event loop's clock, if it wants to be asked less often."""
         self._stale_to = 0
         """What was read up to here has waited through an outage: its people may have been erased since."""
-        self._more = Bell()
         self._room = Bell()
         self._full = Bell()
-        self._keep = Bell()
         self._requests = Bell()
         self._ready = Gong()
         self._scope: anyio.CancelScope | None = None
+        self._open(SinkState(), ())
 
     async def begin(self) -> None:
         """Find out where the sink stands."""
-        state = self.state = await self.store.state(self.sink.name)
+        state = await self.store.state(self.sink.name)
         hold = self.sink.on_refused == "hold"
-        self._keeps_aside = state.quarantined > 0 or bool(state.resolved_ahead)
         ahead = set(state.resolved_ahead)
         after = 0 if hold else state.position
         while state.quarantined and (page := await self.store.quarantined(self.sink.name, after=after, limit=PAGE)):
@@ -129,18 +92,49 @@ class Turn:
             ahead |= {entry.position for entry in page if entry.position > state.position}
             if hold:
                 self._held |= {entry.record.session_id for entry in page}
-        self._queue = self._queue_from(state.position, ahead)
+        self._open(state, ahead)
         self._requests.ring()
+
+    def _open(self, state: SinkState, ahead: Iterable[int]) -> None:
+        """Begin from what the store says. ``ahead``: positions beyond its own that are settled, too."""
+        sink = self.sink
+        self._queue = Queue(
+            state.position,
+            batch_records=sink.batch_records,
+            by_session=sink.sessions_at_once > 1,
+            window=self._window,
+            settled=ahead,
+        )
+        self._books = Books(
+            self.store,
+            sink.name,
+            state,
+            self._queue,
+            self._pacing,
+            room=self._room,
+            done=self._done,
+            hurry=self._hurry,
+        )
 
     async def run(self) -> None:
         """Deliver until cancelled, or until it turns out that somebody else delivers."""
         with anyio.CancelScope() as self._scope:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._keep_position)
+                tasks.start_soon(self._keep_books, self._scope)
                 tasks.start_soon(self._serve_requests)
                 for _ in range(self.sink.sessions_at_once):
                     tasks.start_soon(self._work)
                 await self._feed()
+
+    @property
+    def state(self) -> SinkState:
+        """What the store knows of the sink, as far as we know."""
+        return self._books.state
+
+    @property
+    def store_problems(self) -> Mapping[str, str]:
+        """What of the store fails at the moment, by what it was asked to do."""
+        return self._books.problems
 
     @property
     def read(self) -> int:
@@ -149,25 +143,17 @@ class Turn:
 
     def progress(self, known: int) -> Progress:
         """What has become of the records so far. ``known``: the last position that is known to be in the store."""
-        settled, counted = self._queue.settled, self._counted
-        return Progress.of(
-            self.sink.name,
-            self.state,
-            accepted=max(known, self._queue.read, self.state.position),
-            delivered=settled["delivered"] - counted["delivered"],
-            aside=len(self._aside),
-            dropped={reason: settled[reason] - counted[reason] for reason in DROPPED},
-        )
+        return self._books.progress(known)
 
     def has_settled(self, goal: int) -> bool:
         """Whether everything up to a position is settled, and that is stored unless the store fails."""
-        return self.state.position >= goal or ("commit" in self.store_problems and self._queue.position >= goal)
+        return self._books.have(goal)
 
     def notify(self, known: int) -> None:
         """There may be more in the store than what was there up to ``known``."""
         if known <= self._queue.position:
             self.moved_at = self._pacing.monotonic()
-        self._more.ring()
+        self.more.ring()
 
     def look_for_requests(self) -> None:
         """An operator may want something to be sent again, or has dropped something."""
@@ -176,41 +162,39 @@ class Turn:
     def hurry_up(self) -> None:
         """Somebody waits from now on."""
         self._full.ring()
-        self._keep.ring()
+        self._books.hurry_up()
 
     def erase(self, session_ids: Collection[str]) -> None:
         """What waits of these sessions is not to be delivered."""
         for session_id in session_ids:
             self._queue.pull(session_id, "erased")
         self._requests.ring()
-        self._note_settled(idle=True)
+        self._books.note_settled(idle=True)
 
     async def finish(self) -> None:
         """Store what is settled, if the store can."""
-        while self._something_to_store and await self._commit():
-            pass
+        with contextlib.suppress(PositionConflict):
+            await self._books.close()
 
     # The loops.
 
-    def _queue_from(self, position: int, settled: Iterable[int] = ()) -> Queue:
-        sink = self.sink
-        self._window = sink.batch_records * max(WINDOW_BATCHES, sink.sessions_at_once)
-        by_session = sink.sessions_at_once > 1
-        return Queue(
-            position, batch_records=sink.batch_records, by_session=by_session, window=self._window, settled=settled
-        )
+    async def _keep_books(self, turn: anyio.CancelScope) -> None:
+        try:
+            await self._books.keep()
+        except PositionConflict:
+            turn.cancel()
 
     async def _feed(self) -> None:
         """Keep the queue filled from the store."""
-        queue = self._queue
+        queue, books = self._queue, self._books
         failures = 0
         while True:
-            unstored = queue.position - self.state.position + len(self._aside)
-            room = queue.room if unstored <= UNSTORED_WINDOWS * self._window else 0
+            room = queue.room if books.unstored <= UNSTORED_WINDOWS * self._window else 0
             if not room:
                 await self._room.wait()
                 continue
-            self._asked_at = anyio.current_time()
+            if self.store.linger_s:
+                self._asked_at = anyio.current_time()
             try:
                 stored = await self.store.read(queue.read, room)
                 held = await self._still_held(stored)
@@ -218,49 +202,52 @@ class Turn:
                 if error.position is not None and error.position > queue.read:
                     log.warning("sink %s does not get what cannot be read: %s", self.sink.name, error)
                     queue.skip(error.position, "corrupt")
-                    self._note_settled(idle=True)
+                    books.note_settled(idle=True)
                     continue
                 failure: Exception = error
             except Exception as error:  # noqa: BLE001 (a store that fails must not stop the bot)
                 failure = error
             else:
                 failures = 0
-                self.store_problems.pop("read", None)
-                await self._take_in(stored, held)
+                books.problems.pop("read", None)
+                if stored:
+                    self._take_in(stored, held)
+                else:
+                    await self._wait_for_more()
                 continue
             failures += 1
-            self._note_failure_of_store("read", failure)
+            books.note_problem("read", failure)
             await self._pacing.sleep(retry_delay_s(failures, None, rng=self._pacing.rng))
 
-    async def _take_in(self, stored: Sequence[Stored], held: dict[str, bool]) -> None:
-        """Put in what was read; if nothing was, wait for more."""
+    def _take_in(self, stored: Sequence[Stored], held: Mapping[str, bool]) -> None:
+        """Put in what was read, but for those who were erased and the sessions that are ``held``."""
         queue = self._queue
-        if not stored:
-            with anyio.move_on_after(POLL_S if self.store.shared else math.inf):
-                await self._more.wait()
-            await self._linger_for_store()
-            return
-
-        def settled(item: Stored) -> Outcome | None:
-            session_id = item[1].session_id
-            if is_erased(item[1]):
-                return "erased"
-            if session_id in held:
-                self._put_aside([item], HELD, None, requested=held[session_id])
-                return "quarantined"
-            return None
-
-        self._ready.strike(queue.put(stored, settled))
+        outcomes: dict[int, Outcome] = {position: "erased" for position, record in stored if is_erased(record)}
+        for item in stored if held else ():
+            position, session_id = item[0], item[1].session_id
+            if session_id in held and position not in outcomes:
+                outcomes[position] = "quarantined"
+                self._books.put_aside([item], HELD, None, requested=held[session_id])
+        self._ready.strike(queue.put(stored, outcomes))
         if queue.size >= self.sink.batch_records:
             self._full.ring()
         if not queue.size:  # nothing of it is for the workers
-            self._note_settled(idle=True)
+            self._books.note_settled(idle=True)
 
-    async def _still_held(self, stored: Sequence[Stored]) -> dict[str, bool]:
+    async def _wait_for_more(self) -> None:
+        if self.store.shared:  # others append to it, too, and tell nobody
+            with anyio.move_on_after(POLL_S):
+                await self.more.wait()
+        else:
+            await self.more.wait()
+        if self.store.linger_s:
+            await self._linger_for_store()
+
+    async def _still_held(self, stored: Sequence[Stored]) -> Mapping[str, bool]:
         """Those of the sessions that are held, and whether an operator wants what is put aside of them to be sent."""
         if not self._held:
             return {}
-        waiting = {entry.record.session_id for entry in self._aside}
+        waiting = {entry.record.session_id for entry in self._books.aside}
         held: dict[str, bool] = {}
         for session_id in {record.session_id for _, record in stored} & self._held:
             first = await self.store.quarantined(self.sink.name, session_id=session_id, limit=1)
@@ -287,7 +274,7 @@ class Turn:
                 continue
             batch = queue.take()
             if not batch:
-                self._note_settled(idle=True)
+                self._books.note_settled(idle=True)
                 await self._ready.wait()
                 continue
             failure = await self._try(batch)
@@ -312,7 +299,7 @@ class Turn:
         while failure is not None:
             self.failure = failure
             attempt = 1 if failure.delivered else attempt + 1
-            self._note_settled(idle=True)
+            self._books.note_settled(idle=True)
             await self._pause(attempt)
             self._stale_to = self._queue.read
             batch = self._queue.take()
@@ -324,13 +311,13 @@ class Turn:
         log.warning("sink %s is available again", self.sink.name)
         self._ready.strike(self._queue.go_on())
 
-    async def _try(self, batch: list[Stored]) -> SinkUnavailable | None:
+    async def _try(self, batch: Sequence[Stored]) -> SinkUnavailable | None:
         """Call the sink once and settle what comes of it. Returns what kept it from taking the rest."""
         self._in_flight += 1
         try:
             erased = await self._erased_since(batch) if batch[0][0] <= self._stale_to else None
             if erased:
-                self._queue.settle(batch, [("erased" if is_gone else None) for is_gone in erased])
+                self._queue.settle(batch, 0, erased)
                 delivered, refusal, failure = 0, None, None
             else:
                 delivered, refusal, failure = await self._deliver([record for _, record in batch])
@@ -348,44 +335,41 @@ class Turn:
                 self._ready.strike(self._queue.go_on())
         else:
             self._asked_s = max(self._asked_s, asked_s(failure.retry_after_s))
-        self._note_settled()
+        self._books.note_settled()
         self._room.ring()
         self._done.strike()
         return failure
 
     def _settle(self, batch: Sequence[Stored], delivered: int, refusal: SinkRefused | None) -> None:
-        outcomes: list[Outcome | None] = ["delivered" if place < delivered else None for place in range(len(batch))]
         if refusal is None:
-            self._queue.settle(batch, outcomes)
+            self._queue.settle(batch, delivered)
             return
-        refused, behind = batch[delivered], batch[delivered + 1 :]
+        refused = batch[delivered]
         log.warning("sink %s refused %r: %s", self.sink.name, refused[1], refusal)
-        outcomes[delivered] = "quarantined"
-        self._put_aside([refused], refusal.reason, refusal.status)
+        self._books.put_aside([refused], refusal.reason, refusal.status)
         if self.sink.on_refused != "hold":
-            self._queue.settle(batch, outcomes)
+            self._queue.settle(batch, delivered, {refused[0]: "quarantined"})
             return
         session_id = refused[1].session_id
         self._held.add(session_id)
-        held = [item for item in behind if item[1].session_id == session_id]
-        for place, item in enumerate(batch):
-            if item in held:
-                outcomes[place] = "quarantined"
-        self._queue.settle(batch, outcomes)
-        self._put_aside([*held, *self._queue.pull(session_id, "quarantined")], HELD, None)
+        held = [item for item in batch[delivered + 1 :] if item[1].session_id == session_id]
+        self._queue.settle(
+            batch, delivered, dict.fromkeys((position for position, _ in [refused, *held]), "quarantined")
+        )
+        self._books.put_aside([*held, *self._queue.pull(session_id, "quarantined")], HELD, None)
 
-    async def _erased_since(self, batch: Sequence[Stored]) -> list[bool] | None:
-        """Which of the records, that have waited long, are of people who were erased meanwhile. None: none of them."""
+    async def _erased_since(self, batch: Sequence[Stored]) -> Mapping[int, Outcome]:
+        """Those of the records, that have waited long, of people who were erased meanwhile, by position."""
         erased: set[str] = set()
         for session_id in {record.session_id for _, record in batch}:
             try:
                 records = await self.store.load(session_id)
             except Exception as error:  # noqa: BLE001 (then what was read holds)
-                self._note_failure_of_store("read", error)
+                self._books.note_problem("read", error)
                 continue
             if records and is_erased(records[0]):
                 erased.add(session_id)
-        return [record.session_id in erased for _, record in batch] if erased else None
+        return {position: "erased" for position, record in batch if record.session_id in erased}
 
     async def _deliver(self, records: Sequence[Record]) -> tuple[int, SinkRefused | None, SinkUnavailable | None]:
         """Call the sink: how many records it took, and what it has against the next one, or against all of them."""
@@ -402,98 +386,6 @@ class Turn:
             return 0, None, SinkUnavailable(f"unexpected {type(mistake).__name__}")
         return len(records), None, None
 
-    def _put_aside(self, aside: Sequence[Stored], reason: str, status: int | None, *, requested: bool = False) -> None:
-        at = self._pacing.clock()
-        self._aside += [
-            Quarantined(position=position, record=record, reason=reason, status=status, at=at, requested=requested)
-            for position, record in aside
-        ]
-
-    # What the store remembers.
-
-    @property
-    def _something_to_store(self) -> bool:
-        return self._queue.position > self.state.position or bool(self._aside) or self._commit_under_way is not None
-
-    def _note_settled(self, *, idle: bool = False) -> None:
-        """Have the position stored if it is time: nothing else to do, something put aside, or enough of it."""
-        moved = self._queue.position - self.state.position
-        if (
-            self._aside
-            or moved >= COMMIT_EVERY
-            or (moved and (idle or self._hurry.on or self._pacing.monotonic() - self._stored_at >= COMMIT_EVERY_S))
-        ):
-            self._keep.ring()
-
-    async def _keep_position(self) -> None:
-        """Store how far we are, again and again. What is settled during one commit goes with the next.
-
-        Nothing is lost by a commit that fails: what is delivered again after a restart is recognisable.
-        """
-        failures = 0
-        while True:
-            await self._keep.wait()
-            while not await self._commit():
-                failures += 1
-                await self._pacing.sleep(retry_delay_s(failures, None, rng=self._pacing.rng))
-            failures = 0
-
-    async def _commit(self) -> bool:
-        """Have the store remember what is settled. False if it could not."""
-        commit = self._commit_under_way
-        if commit is None:
-            if not self._something_to_store:
-                return True
-            passed = Counter(self._queue.passed)
-            dropped = {reason: more for reason in DROPPED if (more := passed[reason] - self._counted[reason])}
-            commit = _Commit(
-                after=self.state.position,
-                position=self._queue.position,
-                passed=passed,
-                dropped=dropped,
-                aside=self._aside[:],
-            )
-            self._commit_under_way = commit
-        try:
-            await self.store.commit(
-                self.sink.name,
-                after=commit.after,
-                position=commit.position,
-                dropped=commit.dropped,
-                quarantined=commit.aside,
-            )
-            self._keeps_aside = self._keeps_aside or bool(commit.aside)
-            if self._keeps_aside:  # an operator may have changed something, too
-                state = await self.store.state(self.sink.name)
-            else:
-                totals = Counter(self.state.dropped) + Counter(commit.dropped)
-                state = SinkState(position=commit.position, dropped=dict(totals))
-        except PositionConflict as conflict:
-            log.warning("%s", conflict)
-            self._commit_under_way = None
-            if self._scope is not None:
-                self._scope.cancel()
-            return False
-        except Exception as error:  # noqa: BLE001 (a store that fails must not stop the bot)
-            self._note_failure_of_store("commit", error)
-            return False
-        self._commit_under_way = None
-        del self._aside[: len(commit.aside)]
-        self._counted = commit.passed
-        self.state = state
-        self._stored_at = self._pacing.monotonic()
-        self.store_problems.pop("commit", None)
-        self._room.ring()
-        self._done.strike()
-        return True
-
-    def _note_failure_of_store(self, asked: str, error: Exception) -> None:
-        problem = str(error) if isinstance(error, StoreError) else f"the store fails: {type(error).__name__}"
-        if self.store_problems.get(asked) != problem:
-            log.warning("delivery to sink %s is held up: %s", self.sink.name, problem)
-        self.store_problems[asked] = problem
-        self._done.strike()
-
     # What an operator wants.
 
     async def _serve_requests(self) -> None:
@@ -504,31 +396,22 @@ class Turn:
                 with anyio.move_on_after(POLL_S if self.store.shared else math.inf):
                     await self._requests.wait()
             try:
-                await self._look_at_state()
+                await self._books.look_at_state()
                 while self.state.quarantined and (
                     page := await self.store.quarantined(self.sink.name, requested=True, limit=PAGE)
                 ):
                     for entry in page:
                         await self._resend(entry)
-                    await self._look_at_state()
-                self.store_problems.pop("requests", None)
+                    await self._books.look_at_state()
+                self._books.problems.pop("requests", None)
                 failures = 0
                 continue
             except SinkUnavailable:
                 pass
             except Exception as error:  # noqa: BLE001 (a store that fails must not stop the bot)
-                self._note_failure_of_store("requests", error)
+                self._books.note_problem("requests", error)
             failures += 1
             await self._pacing.sleep(retry_delay_s(failures, None, rng=self._pacing.rng))
-
-    async def _look_at_state(self) -> None:
-        """Take the state as the store has it, unless a commit comes in between."""
-        before = self.state
-        state = await self.store.state(self.sink.name)
-        if before is self.state and self._commit_under_way is None and state.position == before.position:
-            self.state = state
-            self._keeps_aside = self._keeps_aside or state.quarantined > 0 or bool(state.resolved_ahead)
-            self._done.strike()
 
     async def _resend(self, entry: Quarantined) -> None:
         """Send one again. Raises SinkUnavailable."""

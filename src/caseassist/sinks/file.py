@@ -58,7 +58,7 @@ class FileSink(Sink):
         path: str | os.PathLike[str],
         *,
         name: str | None = None,
-        batch_records: int = 256,
+        batch_records: int = 1024,
         linger_s: float = 0.05,
         max_bytes: int | None = None,
         backups: int | None = None,
@@ -68,7 +68,8 @@ class FileSink(Sink):
 
         ``path``: a regular file or none yet, in a directory that exists. The file itself must not be a symbolic link.
         ``name``: of the sink's position in the store; default ``file:`` and the absolute path.
-        ``batch_records``: records per write, ≥ 1; default 256.
+        ``batch_records``: records per write, ≥ 1; default 1024. (To go to a thread and back can take as long as to
+        encode 256 of them.)
         ``linger_s``: seconds to wait for a batch to fill, ≥ 0; default 0.05.
         ``max_bytes``: bytes, ≥ 1, that a file should not exceed; default None, no limit. The batch that would exceed it
         goes to a new file, and the full one is renamed to ``<path>.1``, that one before to ``<path>.2``, and so on.
@@ -130,8 +131,7 @@ class FileSink(Sink):
 
     def _append(self, records: Sequence[Record]) -> None:
         lines = encode_lines(records)
-        fd = self._ready(len(lines))
-        self._cut_at = os.fstat(fd).st_size
+        fd, self._cut_at = self._ready(len(lines))
         try:
             _write_all(fd, lines)
             if self._fsync:
@@ -142,8 +142,8 @@ class FileSink(Sink):
             raise
         self._cut_at = None
 
-    def _ready(self, coming_bytes: int) -> int:
-        """Return the descriptor of a file of whole lines with room for what is coming."""
+    def _ready(self, coming_bytes: int) -> tuple[int, int]:
+        """Return the descriptor and the length of a file of whole lines with room for what is coming."""
         if self._fd is not None and self._was_replaced(self._fd):
             self._release()
         fd = self._open()
@@ -155,7 +155,7 @@ class FileSink(Sink):
             self._mended = True
         size = os.fstat(fd).st_size
         if self._max_bytes is None or size == 0 or size + coming_bytes <= self._max_bytes:
-            return fd
+            return fd, size
         self._release()  # Windows renames no open file.
         self._rotate()
         return self._ready(coming_bytes)

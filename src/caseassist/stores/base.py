@@ -286,6 +286,8 @@ class Store(Protocol):
 
 def check_batch(records: Sequence[Record]) -> None:
     """Raise ValueError unless records can be appended in one call: 1 to 256, of one session, in sequence."""
+    if len(records) == 1:
+        return
     first = records[0] if records else None
     if first is None or len(records) > MAX_APPENDED:
         raise ValueError(f"1 to {MAX_APPENDED} records can be appended at once, not {len(records)}")

@@ -1,6 +1,5 @@
 """The store in memory: for tests, demos, and bots that may lose what they had when they are stopped."""
 
-import os
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Literal, TypeAlias
 from uuid import uuid4
 
 import anyio
+from msgspec.json import Encoder
 from msgspec.structs import replace
 
 from caseassist.core.erasure import erased
@@ -27,6 +27,8 @@ from caseassist.stores.base import (
     Stored,
     check_batch,
 )
+from caseassist.stores.forks import Forks
+from caseassist.stores.names import Names
 
 __all__ = ["MemoryStore", "WhenFull"]
 
@@ -34,25 +36,9 @@ WhenFull: TypeAlias = Literal["wait", "reject", "drop_oldest"]
 
 _position_of = itemgetter(0)
 
+ENDS = (TicketCreate, TicketCancel)
 MAX_PLACES = 10_000
 """Of so many forgotten sessions it is remembered where they stand, so that whoever has a handle on one can go on."""
-
-
-class _Forks:
-    """How often this process was forked from one that had a store: asking for its id each time costs more."""
-
-    count = 0
-    _watched = False
-
-    @classmethod
-    def watch(cls) -> None:
-        if not cls._watched and hasattr(os, "register_at_fork"):  # Windows does not fork
-            os.register_at_fork(after_in_child=cls._add)
-            cls._watched = True
-
-    @classmethod
-    def _add(cls) -> None:
-        cls.count += 1
 
 
 class _Kept:
@@ -61,7 +47,7 @@ class _Kept:
     __slots__ = ("bytes", "erased", "next_seq", "stored")
 
     def __init__(self) -> None:
-        self.stored: deque[Stored] = deque()
+        self.stored: list[Stored] = []
         self.next_seq = 0
         self.bytes = 0
         self.erased = False
@@ -130,8 +116,8 @@ class MemoryStore(Store):
         """Where those that are open were started, in that order, and some that are not open any more."""
         self._places: OrderedDict[str, int | None] = OrderedDict()
         """The next sequence numbers of sessions that were forgotten, None for those that were erased."""
-        self._ids: list[str] = []
-        """The ids of both, in order."""
+        self._ids = Names()
+        """The ids of both."""
         self._log: deque[Stored] = deque()
         """What is not settled by all sinks yet. Empty while there are none."""
         self._positions: dict[str, int] = {}
@@ -145,9 +131,13 @@ class MemoryStore(Store):
         self._bytes = 0
         self._turn = anyio.Lock(fast_acquire=True)
         """Held by the append that has waited for room the longest."""
+        self._waiting = 0
+        """How many appends wait for room."""
         self._room = anyio.Event()
-        _Forks.watch()
-        self._forks = _Forks.count
+        self._forks = Forks.watch()
+        self._encode_into = Encoder().encode_into
+        self._line = bytearray()
+        """The record that was measured last: memory that is used again."""
 
     @property
     def durability(self) -> Durability:
@@ -162,25 +152,44 @@ class MemoryStore(Store):
         self._check_process()
 
     async def append(self, records: Sequence[Record], *, timeout_s: float) -> Ack:
-        self._check_process()
-        check_batch(records)
-        position = self._position_if_stored(records)
-        if position is not None:
-            return Ack(position, "memory")
-        size = sum(len(encode(record)) for record in records)
+        if self._forks != Forks.count:
+            raise Forked
+        count = len(records)
+        if count != 1:
+            check_batch(records)
+        first = records[0]
+        kept = self._sessions.get(first.session_id)
+        if kept is None or first.seq != kept.next_seq or kept.erased:
+            position = self._position_if_stored(records)
+            if position is not None:
+                return Ack(position, "memory")
+        if count == 1 and type(first) is Record:  # as a rule: as in _size, but for the call
+            self._encode_into(first, self._line)
+            size = len(self._line)
+        else:
+            size = self._size(records)
+        if self._waiting or self._records + count > self.max_records or self._bytes + size > self.max_bytes:
+            return await self._append_when_there_is_room(records, size, timeout_s)
+        return Ack(self._add(kept, records, size), "memory")
+
+    async def _append_when_there_is_room(self, records: Sequence[Record], size: int, timeout_s: float) -> Ack:
         if len(records) > self.max_records or size > self.max_bytes:
             raise StoreFull(f"it can hold {self.max_records} records, {self.max_bytes} bytes")
-        if not self._turn.locked() and self._make_room(len(records), size):
+        if not self._waiting and self._make_room(len(records), size):
             return Ack(self._append(records, size), "memory")
         if self.when_full == "wait":
-            with anyio.move_on_after(timeout_s):
-                async with self._turn:
-                    while (position := self._position_if_stored(records)) is None:  # somebody may have, while we waited
-                        if self._make_room(len(records), size):
-                            return Ack(self._append(records, size), "memory")
-                        self._room = anyio.Event()
-                        await self._room.wait()
-                    return Ack(position, "memory")
+            self._waiting += 1
+            try:
+                with anyio.move_on_after(timeout_s):
+                    async with self._turn:
+                        while (position := self._position_if_stored(records)) is None:  # somebody may have meanwhile
+                            if self._make_room(len(records), size):
+                                return Ack(self._append(records, size), "memory")
+                            self._room = anyio.Event()
+                            await self._room.wait()
+                        return Ack(position, "memory")
+            finally:
+                self._waiting -= 1
         raise StoreFull(f"{self._records} records, {self._bytes} bytes")
 
     async def load(self, session_id: str) -> Sequence[Record]:
@@ -192,8 +201,11 @@ class MemoryStore(Store):
 
     async def read(self, after: int, limit: int) -> Sequence[Stored]:
         self._check_process()
-        first = bisect_right(self._log, after, key=_position_of)
-        return [self._log[index] for index in range(first, min(first + limit, len(self._log)))]
+        log = self._log
+        first = bisect_right(log, after, key=_position_of)
+        if first <= limit:
+            return list(islice(log, first, first + limit))
+        return [log[index] for index in range(first, min(first + limit, len(log)))]  # islice would come from afar
 
     async def last_position(self) -> int:
         self._check_process()
@@ -201,8 +213,7 @@ class MemoryStore(Store):
 
     async def sessions(self, prefix: str, limit: int) -> Sequence[str]:
         self._check_process()
-        first, end = bisect_left(self._ids, prefix), bisect_left(self._ids, f"{prefix}\U0010ffff")
-        return self._ids[max(first, end - limit) : end][::-1]
+        return self._ids.latest(prefix, limit)
 
     async def idle(self, before: datetime, limit: int, after: str | None = None) -> Sequence[str]:
         self._check_process()
@@ -291,8 +302,11 @@ class MemoryStore(Store):
             for passed in [ahead for ahead in aside.ahead if ahead <= position]:
                 self._count(sink, aside, passed, aside.ahead.pop(passed))
         settled = self._settled()
-        while self._log and self._log[0][0] <= settled:
-            self._log.popleft()
+        log = self._log
+        if log and log[-1][0] <= settled:  # as a rule, that is all of it
+            log.clear()
+        while log and log[0][0] <= settled:
+            log.popleft()
         self._room.set()
 
     async def quarantined(
@@ -357,7 +371,7 @@ class MemoryStore(Store):
         self._claims.clear()
 
     def _check_process(self) -> None:
-        if self._forks != _Forks.count:
+        if self._forks != Forks.count:
             raise Forked
 
     def _position(self, sink: str) -> int:
@@ -384,34 +398,56 @@ class MemoryStore(Store):
             return None
         if kept is not None and kept.stored[0][1].seq <= first.seq < next_seq:
             skip = first.seq - kept.stored[0][1].seq
-            there = list(islice(kept.stored, skip, skip + len(records)))
+            there = kept.stored[skip : skip + len(records)]
             if [record for _, record in there] == list(records):
                 return there[-1][0]
         raise SequenceConflict(first.session_id, expected=first.seq, found=next_seq)
 
-    def _append(self, records: Sequence[Record], size: int) -> int:
-        session_id = records[0].session_id
-        kept = self._sessions.get(session_id)
-        if kept is None:
-            kept = self._sessions[session_id] = _Kept()
-            self._places.pop(session_id, None)
-            self._note_id(session_id)
-            self._note_started(self._last + 1, session_id)
-        else:
-            self._sessions.move_to_end(session_id)
+    def _size(self, records: Sequence[Record]) -> int:
+        """The bytes of records as JSON. To write them over each other takes two thirds of the time of keeping each."""
+        size = 0
+        line = self._line
         for record in records:
-            self._last += 1
-            stored = (self._last, record)
+            if type(record) is Record:
+                self._encode_into(record, line)
+                size += len(line)
+            else:
+                size += len(encode(record))
+        return size
+
+    def _append(self, records: Sequence[Record], size: int) -> int:
+        return self._add(self._sessions.get(records[0].session_id), records, size)
+
+    def _add(self, kept: _Kept | None, records: Sequence[Record], size: int) -> int:
+        """Append to what is kept of a session, if it is kept already. Returns the position of the last record."""
+        last = records[-1]
+        if kept is None:
+            kept = self._begin(last.session_id)
+        else:
+            self._sessions.move_to_end(last.session_id)
+        log = self._log if self._positions else None
+        position = self._last
+        for record in records:
+            position += 1
+            stored = (position, record)
             kept.stored.append(stored)
-            if self._positions:
-                self._log.append(stored)
-        kept.next_seq = records[-1].seq + 1
+            if log is not None:
+                log.append(stored)
+        kept.next_seq = last.seq + 1
         kept.bytes += size
+        self._last = position
         self._records += len(records)
         self._bytes += size
-        if isinstance(records[-1].event, TicketCreate | TicketCancel):
-            self._ended[session_id] = None
-        return self._last
+        if type(last.event) in ENDS:
+            self._ended[last.session_id] = None
+        return position
+
+    def _begin(self, session_id: str) -> _Kept:
+        kept = self._sessions[session_id] = _Kept()
+        self._places.pop(session_id, None)
+        self._ids.add(session_id)
+        self._note_started(self._last + 1, session_id)
+        return kept
 
     def _note_started(self, position: int, session_id: str) -> None:
         self._started.append((position, session_id))
@@ -438,8 +474,8 @@ class MemoryStore(Store):
                 self._remember(session_id, None)
                 continue
             kept.erased = True
-            kept.stored = deque((position, erased(record)) for position, record in kept.stored)
-            size = sum(len(encode(record)) for _, record in kept.stored)
+            kept.stored = [(position, erased(record)) for position, record in kept.stored]
+            size = self._size([record for _, record in kept.stored])
             self._bytes += size - kept.bytes
             kept.bytes = size
             replaced.update((stored[0], stored) for stored in kept.stored)
@@ -457,7 +493,7 @@ class MemoryStore(Store):
         insort(aside.positions, position)
         held = self._held.get(position)
         if held is None:
-            held = self._held[position] = _Held(len(encode(entry.record)))
+            held = self._held[position] = _Held(self._size([entry.record]))
             if not self._keeps(session_id, position):
                 self._records += 1
                 self._bytes += held.bytes
@@ -531,16 +567,11 @@ class MemoryStore(Store):
             self._bytes += held.bytes
 
     def _remember(self, session_id: str, next_seq: int | None) -> None:
-        self._note_id(session_id)
+        self._ids.add(session_id)
         self._places[session_id] = next_seq
         if len(self._places) > MAX_PLACES:
             gone, _ = self._places.popitem(last=False)
-            del self._ids[bisect_left(self._ids, gone)]
-
-    def _note_id(self, session_id: str) -> None:
-        place = bisect_left(self._ids, session_id)
-        if self._ids[place : place + 1] != [session_id]:
-            self._ids.insert(place, session_id)
+            self._ids.discard(gone)
 
     def _drop_oldest(self) -> None:
         position, dropped = self._log.popleft()
@@ -548,13 +579,15 @@ class MemoryStore(Store):
         if kept.stored[-1][0] == position:
             self._forget(dropped.session_id)
             return
-        while kept.stored[0][0] <= position:  # what is settled of the session is of no use without this one
-            gone, record = kept.stored.popleft()
-            size = len(encode(record))
-            kept.bytes -= size
-            self._bytes -= size
-            self._records -= 1
-            self._hold(gone)
+        count = bisect_right(kept.stored, position, key=_position_of)
+        gone = kept.stored[:count]  # what is settled of the session is of no use without this one
+        del kept.stored[:count]
+        size = self._size([record for _, record in gone])
+        kept.bytes -= size
+        self._bytes -= size
+        self._records -= count
+        for settled, _ in gone:
+            self._hold(settled)
 
     def _drop_oldest_aside(self) -> None:
         sink = min((name for name, aside in self._asides.items() if aside.positions), key=self._oldest_aside)

@@ -9,10 +9,11 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from threading import Event as ThreadEvent
+from time import monotonic
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
-from anyio import CancelScope, CapacityLimiter, Event, current_time, sleep, to_thread
+from anyio import CancelScope, CapacityLimiter, Event, sleep, to_thread
 
 from caseassist.background import Ticker
 from caseassist.core.errors import CorruptRecord, Forked, StoreError, StoreUnavailable
@@ -78,7 +79,7 @@ class _Opened:
         _note_open(self, file.path)
 
     async def _tick(self) -> bool:
-        return self.writer.expire(current_time())
+        return self.writer.expire(monotonic())
 
     def _closed(self, lane: str) -> None:  # in a thread, perhaps
         self._left.discard(lane)
@@ -111,7 +112,7 @@ class SQLiteStore(Store):
     ``durability``: what an acknowledged record survives: ``disk``, the loss of power; ``os``, the death of the process
     (after a loss of power, the latest ones may be missing). The appends of many sessions go to the disk together.
 
-    ``max_bytes``: how large the file may get; the write-ahead log beside it takes some megabytes more. When it is
+    ``max_bytes``: how large the file may get; the write-ahead log beside it takes some 20 megabytes more. When it is
     reached, or the disk is full, an append raises StoreFull at once; sinks go on, and :meth:`prune` makes room.
 
     ``create``: whether the file is created if it is missing or empty. If not, opening raises StoreUnavailable: for who
@@ -211,7 +212,7 @@ class SQLiteStore(Store):
     async def append(self, records: Sequence[Record], *, timeout_s: float) -> Ack:
         opened = self._open_one()
         check_batch(records)
-        job = Append(records, current_time() + timeout_s)
+        job = Append(records, monotonic() + timeout_s)
         opened.writer.put(job)
         opened.ticker.wake()
         return await opened.writer.result(job)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import msgspec
-from anyio import Event
 
 from caseassist.core import erasure
 from caseassist.core.errors import (
@@ -56,6 +55,9 @@ TRUNCATE_EVERY_S = 1.0
 
 _INSERT_SESSION = "INSERT INTO sessions (id, session_id, client_id, open) VALUES (?, ?, ?, ?)"
 _INSERT_RECORD = "INSERT INTO records (position, session, seq, record) VALUES (?, ?, ?, ?)"
+_AT_ONCE = 16
+"""Rows that one statement inserts, where there are as many: some 5 % less time than one by one."""
+_INSERT_RECORDS = _INSERT_RECORD + ", (?, ?, ?, ?)" * (_AT_ONCE - 1)
 _END_SESSION = "UPDATE sessions SET open = 0 WHERE id = ?"
 _PASSED = "SELECT gone, count(*) FROM quarantine WHERE sink = ? AND position > ? AND position <= ? GROUP BY gone"
 _FORGET_PASSED = "DELETE FROM quarantine INDEXED BY gone_ahead WHERE sink = ? AND position <= ? AND gone IS NOT NULL"
@@ -64,6 +66,8 @@ _PUT_ASIDE_OF = (  # in this order: it must not begin with the quarantine
     "SELECT q.sink, q.position, q.gone FROM records AS r CROSS JOIN quarantine AS q ON q.position = r.position"
     " WHERE r.session = ?"
 )
+
+_ENDS = frozenset({TicketCreate, TicketCancel})
 
 _read_counts = msgspec.json.Decoder(dict[str, int]).decode
 _write_counts = msgspec.json.Encoder().encode
@@ -87,21 +91,25 @@ class WriteJob(Job[T]):
 class Append(WriteJob[Ack]):
     """Records of one session, to be appended."""
 
-    __slots__ = ("client_id", "ends", "lines", "records", "seq", "session_id")
+    __slots__ = ("lines", "records")
 
     def __init__(self, records: Sequence[Record], deadline: float) -> None:
         # Once for each append: spelled out, it takes half the time.
         self.deadline = deadline
-        self.alone = self.over = False
-        self.ended = Event()
-        self.outcome = None
-        first = records[0]
-        self.session_id = first.session_id
-        self.client_id = first.context.client_id or ""
-        self.seq = first.seq
-        self.records = records
+        self.alone = self.over = self.ended = False
+        self.outcome = self._wake = None
+        self.records = tuple(records)  # what becomes of the caller's list is the caller's matter
         self.lines = [encode(record) for record in records]
-        self.ends = _ends(records)
+
+    @property
+    def session_id(self) -> str:
+        """Whose records they are."""
+        return self.records[0].session_id
+
+    @property
+    def seq(self) -> int:
+        """The place of the first one."""
+        return self.records[0].seq
 
     def run(self, writer: "Writer") -> Ack:
         return writer.append(self)
@@ -180,7 +188,9 @@ class Writer:
         self._last = self._last_key = 0
         self._places: OrderedDict[str, _Place] = OrderedDict()
         self._sessions: list[tuple[int, str, str | None, bool]] = []
-        self._rows: list[tuple[int, int, int, bytes]] = []
+        self._values: list[int | bytes] = []
+        """Of the rows to be inserted, one after the other."""
+        self._added: list[tuple[int, bytes, Record]] = []
         self._ended: list[tuple[int]] = []
 
     # --- As a worker ------------------------------------------------------------------------------------------------
@@ -200,6 +210,8 @@ class Writer:
             outcomes = self._run(connection, jobs)
             committing = True
             connection.execute("COMMIT")
+            self.recent.add(self._added)
+            self._added = []
         except sqlite3.Error as error:
             self._roll_back()
             if is_busy(error) and not isinstance(first, Outside):
@@ -294,9 +306,14 @@ class Writer:
         if self._sessions:
             connection.executemany(_INSERT_SESSION, self._sessions)
             self._sessions = []
-        if self._rows:
-            connection.executemany(_INSERT_RECORD, self._rows)
-            self._rows = []
+        if self._values:
+            values, self._values = self._values, []
+            chunk = 4 * _AT_ONCE
+            rest = len(values) - len(values) % chunk
+            if rest:
+                connection.executemany(_INSERT_RECORDS, [values[n : n + chunk] for n in range(0, rest, chunk)])
+            if rest < len(values):
+                connection.executemany(_INSERT_RECORD, [values[n : n + 4] for n in range(rest, len(values), 4)])
         if self._ended:
             connection.executemany(_END_SESSION, self._ended)
             self._ended = []
@@ -333,7 +350,7 @@ class Writer:
     def _forget(self) -> None:
         self._data_version = -1
         self._places.clear()
-        self._sessions, self._rows, self._ended = [], [], []
+        self._sessions, self._values, self._ended, self._added = [], [], [], []
 
     def _truncate_again(self) -> None:
         self._truncate_at = time.monotonic() + TRUNCATE_EVERY_S
@@ -346,28 +363,30 @@ class Writer:
 
     def append(self, job: Append) -> Ack:
         """Append the records of one session: see :meth:`Store.append`."""
-        place = self._place(job.session_id)
+        session_id, seq = job.session_id, job.seq
+        place = self._place(session_id)
         if place is None:
-            if job.seq != 0:
-                raise SequenceConflict(job.session_id, expected=job.seq, found=0)
+            if seq != 0:
+                raise SequenceConflict(session_id, expected=seq, found=0)
         elif place.erased:
-            raise SessionErased(job.session_id)
-        elif place.next_seq != job.seq:
+            raise SessionErased(session_id)
+        elif place.next_seq != seq:
             return self._appended_before(job, place)
-        self._take_room(job.lines)
+        if self.max_bytes is not None:
+            self._take_room(sum(map(len, job.lines)))
         if place is None:
-            place = self._add_session(job.session_id, job.client_id)
-        position, seq, key = self._last, job.seq, place.key
-        rows = self._rows
+            place = self._add_session(session_id, job.records[0].context.client_id or "")
+        position, key = self._last, place.key
+        values, added = self._values, self._added
         for line, record in zip(job.lines, job.records, strict=True):
             position += 1
-            rows.append((position, key, seq, line))
-            self.recent.add(position, line, record)
+            values += (position, key, seq, line)
+            added.append((position, line, record))
             seq += 1
+            if type(record.event) in _ENDS:
+                self._ended.append((key,))
         place.next_seq = seq
         self._last = position
-        if job.ends:
-            self._ended.append((key,))
         return Ack(position, self.durability)
 
     def import_records(self, records: Iterable[Record]) -> int:
@@ -384,13 +403,14 @@ class Writer:
                     continue
                 if place.erased and client_id is not None:
                     raise SessionErased(record.session_id)
-            self._take_room([line])
+            if self.max_bytes is not None:
+                self._take_room(len(line))
             if place is None:
                 place = self._add_session(record.session_id, client_id)
             self._last += 1
-            self._rows.append((self._last, place.key, record.seq, line))
+            self._values += (self._last, place.key, record.seq, line)
             place.next_seq = max(place.next_seq, record.seq + 1)
-            if _ends([record]):
+            if type(record.event) in _ENDS:
                 self._ended.append((place.key,))
             stored += 1
         return stored
@@ -495,14 +515,12 @@ class Writer:
         self._places[session_id] = place
         return place
 
-    def _take_room(self, lines: Sequence[bytes]) -> None:
-        if self.max_bytes is not None:
-            size = sum(map(len, lines))
-            if size > self._room:
-                raise StoreFull(
-                    f"its limit is {self.max_bytes} bytes", remedy="prune it, see why sinks do not deliver, or raise it"
-                )
-            self._room -= size
+    def _take_room(self, size: int) -> None:
+        if size > self._room:
+            raise StoreFull(
+                f"its limit is {self.max_bytes} bytes", remedy="prune it, see why sinks do not deliver, or raise it"
+            )
+        self._room -= size
 
     def _lines(self, key: int, first: int = 0, last: int = 2**62) -> list[tuple[int, bytes]]:
         """Records of a session, with their positions."""
@@ -639,10 +657,6 @@ def _erased(position: int, line: object) -> bytes:
         return encode(erasure.erased(record_at(position, line)))
     except CorruptRecord:
         return b""
-
-
-def _ends(records: Sequence[Record]) -> bool:
-    return any(isinstance(record.event, TicketCreate | TicketCancel) for record in records)
 
 
 def _identity_of(file: File) -> tuple[int, int]:
