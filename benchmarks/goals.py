@@ -31,7 +31,7 @@ GOALS = (
     Goal("decode", 1 / 1.25, "floor"),
     Goal("decode", 4, "pydantic"),
     Goal("step", 500_000),
-    Goal("step", 6, "stock transitions*"),
+    Goal("step", 6, "stock transitions"),
     Goal("step", 15, "eventsourcing"),
     Goal("step_file", 300_000),
     Goal("live, *", 200_000),

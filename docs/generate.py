@@ -17,6 +17,7 @@ PAGES = {
     "conversation.md": "conversation",
     "errors.md": "errors",
     "events.md": "events",
+    "figures.md": "figures",
     "life-cycle.svg": "picture",
     "records.md": "records",
     "rules.md": "rules",

@@ -54,9 +54,9 @@ def test_sphinx_builds_the_pages_without_a_warning(tmp_path: Path) -> None:
 
 
 def test_a_page_that_is_not_up_to_date_is_named(tmp_path: Path) -> None:
-    for folder in ("docs", "tests/data", "examples"):
+    for folder in ("docs", "tests/data", "examples", "benchmarks"):
         for file in (ROOT / folder).rglob("*"):
-            if file.is_file() and "_build" not in file.parts:
+            if file.is_file() and not {"_build", "node_modules"} & set(file.parts):
                 copy = tmp_path / file.relative_to(ROOT)
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 copy.write_bytes(file.read_bytes())

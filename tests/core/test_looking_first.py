@@ -240,6 +240,19 @@ def test_a_time_of_another_zone_is_told_in_utc() -> None:
     assert record.time.tzinfo is UTC
 
 
+class Parts(msgspec.Struct):
+    one: Holder
+    other: Holder | None = None
+
+
+def test_a_part_that_is_not_there_is_not_looked_at() -> None:
+    good, bad = Holder(id="a", text=""), Holder(id="a\n", text="\n")
+    assert is_clean(Parts(one=good))
+    assert is_clean(Parts(one=good, other=good))
+    assert not is_clean(Parts(one=good, other=bad))
+    assert not is_clean(Parts(one=bad))
+
+
 def test_where_an_identifier_is_not_clean_is_told() -> None:
     data = {"responseId": "r", "documents": [{"suggestionId": "a\x7f", "suggestion": {
         "documentTitle": "t", "documentUrl": "u", "documentPosition": 1, "sourceName": "s"}}]}  # fmt: skip

@@ -561,6 +561,28 @@ def test_a_control_character_in_an_identifier_is_found_in_a_line_and_in_a_block(
         list(decode_blocks([good + b"\n" + bad]))
 
 
+def test_an_identifier_deep_in_a_record_is_found_too() -> None:
+    good = changed("context", "trackingId", to="shop")
+    assert decode(good).context.tracking_id == "shop"
+    with pytest.raises(CorruptRecord, match=r"\$\.context\.trackingId: expected the name of the web property"):
+        decode(good.replace(b"shop", b"\\n"))
+    assert decode_plain(good.replace(b"shop", b"\\n")) is None
+
+
+@pytest.mark.parametrize("client_id", [CLIENT_ID.upper(), CLIENT_ID[:-1] + "x", CLIENT_ID[1:] + "\u00df"])
+def test_a_client_id_that_is_none_is_found_in_a_line_and_in_a_block(client_id: str) -> None:
+    bad = changed("context", "clientId", to=client_id)
+    with pytest.raises(CorruptRecord, match=r"\$\.context\.clientId: expected a UUID"):
+        decode(bad)
+    assert decode_plain(encode(record(0)) + b"\n" + bad) is None
+
+
+def test_records_without_a_client_id_are_read() -> None:
+    line = changed("context", "clientId", to=...)
+    assert decode_plain(line) == [decode(line)]
+    assert decode(line).context.client_id is None
+
+
 def test_what_is_escaped_and_no_control_character_is_no_reason_to_look_again() -> None:
     lines = encode(record(0)).replace(b'"sessionId":"', b'"sessionId":"\\"\\\\\\u00e9\xc2\xa0')
     read = decode_plain(lines)

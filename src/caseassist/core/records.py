@@ -153,10 +153,11 @@ def decode_plain(lines: bytes) -> list[Record] | None:
     for client_id in {record.context.client_id for record in records}:
         if client_id is not None and not is_client_id(client_id):
             return None
-    is_odd = _may_be_unclean(lines)
     for record in records:
-        if record.v != VERSION or type(record.event) is UnknownEvent or (is_odd and not gate.is_clean(record)):
+        if record.v != VERSION or type(record.event) is UnknownEvent:
             return None
+    if _may_be_unclean(lines) and not all(map(gate.is_clean, records)):
+        return None
     return records
 
 
@@ -203,9 +204,12 @@ def whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
             if not end:
                 rest.append(block[start:])
                 break
-            yield b"".join((*rest, block[start:end]))
-            rest.clear()
+            piece = block[start:end]
             start = end
+            if rest:
+                piece = b"".join((*rest, piece))
+                rest.clear()
+            yield piece
     if rest:
         yield b"".join(rest)
 

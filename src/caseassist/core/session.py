@@ -423,10 +423,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             if isinstance(event, CustomEvent) and action in _OWN_EVENTS:
                 problem = f"names an action that has an event of its own; use Session.{action}"
                 raise InvalidAction(problem, path="$.event.eventValue")
-        destination = self.life_cycle.destination(self.state, action, self)
-        if (type(event) is DocumentsOffered or type(event) is ClassificationsOffered) and not offered_items(event):
-            return self.state
-        return destination
+        return self.life_cycle.destination(self.state, action, self)
 
     def _record(
         self, event: AnyEvent, at: datetime, ticket: Ticket | None = None, context: Context | None = None
@@ -606,15 +603,14 @@ def _whole_document(
 
 
 def _refuse_context(context: Context, rules: str) -> NoReturn:
-    for member, value, rule in (
+    needed = (
         ("language", context.language, "008"),
         ("originContext", context.origin_context, "009"),
         ("searchHub", context.search_hub, "010"),
-    ):
-        if not value:
-            problem = "is required in the session's context before documents can be opened"
-            raise InvalidAction(problem, path=f"$.context.{member}", rule=f"{rules}-{rule}")
-    raise AssertionError
+    )
+    member, rule = next((member, rule) for member, value, rule in needed if not value)
+    problem = "is required in the session's context before documents can be opened"
+    raise InvalidAction(problem, path=f"$.context.{member}", rule=f"{rules}-{rule}")
 
 
 def _needed_response_id(response_id: str | None, rule: str) -> str:
