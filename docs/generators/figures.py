@@ -6,7 +6,6 @@ from pathlib import Path
 import msgspec
 from benchmarks.goals import goals_of
 from benchmarks.results import Result
-
 from docs.generators.markdown import table
 
 FIGURES = Path(__file__).parents[1] / "figures"
@@ -16,7 +15,8 @@ HEAD = """# Figures
 What `python -m benchmarks` measured. How fast the library is on your machine, only your machine can tell: read the
 ratios. [Performance](../explanation/performance.md) says where the time goes and what was tried.
 
-`python -m benchmarks --json docs/figures/python-3.11.json` measures everything anew; it takes about ten minutes.
+To measure anew: `python -m benchmarks --json FILE.json`, or only some questions, as `benchmarks/README.md` has it. That
+takes five to ten minutes.
 
 - Each figure is the median of several repeats. Ours, the floor and the peers took turns in one run, on the same bytes.
 - *Of the floor*: our share of what the parts allow without our code.

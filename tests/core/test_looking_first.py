@@ -103,6 +103,20 @@ def test_a_context_comes_out_as_the_gate_makes_it(context: Context) -> None:
     assert outcome(lambda: checked_context(context)) == outcome(lambda: checked_context(members_of(context)))
 
 
+@pytest.mark.parametrize("value", ["", 0, False, 0.0, [], {}, b"", (), "x", "x" * 129, "a\n", CLIENT_ID, "en", True])
+@pytest.mark.parametrize("member", Context.__struct_fields__)
+def test_no_member_of_a_context_gets_past_the_gate(member: str, value: Any) -> None:
+    context = Context(**{member: value})
+    assert outcome(lambda: checked_context(context)) == outcome(lambda: checked_context(members_of(context)))
+
+
+@pytest.mark.parametrize("value", ["", 0, False, 0.0, [], {}, b"", (), "x", "x" * 70_000, "a\n", True])
+@pytest.mark.parametrize("member", Ticket.__struct_fields__)
+def test_no_member_of_a_ticket_gets_past_the_gate(member: str, value: Any) -> None:
+    ticket = Ticket(**{member: value})
+    assert outcome(lambda: checked_ticket(ticket)) == outcome(lambda: checked_ticket(members_of(ticket)))
+
+
 def test_the_ticket_of_a_session_does_not_change_with_what_was_handed_in() -> None:
     custom = {"a": 1}
     ticket = checked_ticket(Ticket(custom=custom))

@@ -577,6 +577,16 @@ def test_a_client_id_that_is_none_is_found_in_a_line_and_in_a_block(client_id: s
     assert decode_plain(encode(record(0)) + b"\n" + bad) is None
 
 
+@pytest.mark.parametrize("client_id", ["N" * 36, CLIENT_ID.upper(), ""])
+def test_a_client_id_of_an_event_that_is_none_is_found_too(client_id: str) -> None:
+    event = {"action": "custom", "eventType": "chat", "eventValue": "hello", "clientId": CLIENT_ID}
+    assert decode(changed("event", to=event))
+    bad = changed("event", to=event | {"clientId": client_id})
+    with pytest.raises(CorruptRecord, match=r"\$\.event\.clientId: expected a UUID"):
+        decode(bad)
+    assert decode_plain(bad) is None
+
+
 def test_records_without_a_client_id_are_read() -> None:
     line = changed("context", "clientId", to=...)
     assert decode_plain(line) == [decode(line)]

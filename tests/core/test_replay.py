@@ -80,6 +80,23 @@ def test_an_end_of_ones_own_ends_a_session() -> None:
     assert [(session.id, session.state) for session in replayed] == [("a", "escalated"), ("b", "started")]
 
 
+def test_an_end_that_may_be_left_is_none() -> None:
+    machine = LifeCycle()
+    machine.add_transition("reopen", "solved", "filling")
+    session, log = Session(id="a", life_cycle=machine), list[Record]()
+    for action, *arguments in (
+        ("start", None, CONTEXT),
+        ("solve",),
+        ("log_custom", {"eventType": "caseassist", "eventValue": "reopen"}),
+        ("next_stage",),
+    ):
+        records = getattr(session, action)(*arguments, at=NOW)
+        session = Session.fold(records, session)
+        log += records
+    assert list(replay([log], life_cycle=machine)) == [session]
+    assert session.state == "filling"
+
+
 def test_memory_does_not_grow_with_the_length_of_the_log() -> None:
     def endless(count: int) -> Iterator[list[Record]]:
         for number in range(count):

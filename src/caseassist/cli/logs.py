@@ -100,13 +100,13 @@ def _decoded(file: BinaryIO, label: str, show: Callable[[int], None]) -> Generat
     done = number = 0
     for read in whole_lines(_blocks(file)):
         lines = read if number else read.removeprefix(BOM_UTF8)
-        records = decode_plain(lines)
-        if records is not None:
-            for record, line in zip(records, lines.split(b"\n"), strict=False):
+        records, split = decode_plain(lines), lines.removesuffix(b"\n").split(b"\n")
+        if records is not None and all(split):
+            for record, line in zip(records, split, strict=True):
                 number += 1
                 yield Place(f"{label}, line {number}", record, line.strip())
         else:
-            for line in lines.removesuffix(b"\n").split(b"\n"):
+            for line in split:
                 number += 1
                 if stripped := line.strip():
                     yield _read(stripped, f"{label}, line {number}")

@@ -295,7 +295,7 @@ class TicketCancel(Event, frozen=True, kw_only=True, tag="ticket_cancel"):
 class WebEvent(Event, _Personal, frozen=True, kw_only=True):
     """What articles 2064 and 2650 have in common. What is None is taken from the context where it knows it."""
 
-    client_id: fields.ClientId | None = None
+    client_id: fields.EventClientId | None = None
     """The session's, if it is given at all (CA-014)."""
     language: fields.Language | None = None
     origin_context: fields.OriginContext | None = None

@@ -43,6 +43,7 @@ __all__ = [
     "DocumentUri",
     "DocumentUriHash",
     "DocumentUrl",
+    "EventClientId",
     "EventType",
     "EventValue",
     "Excerpt",
@@ -146,6 +147,11 @@ ClientId = Annotated[
     _looked_at("a UUID in lower case (client_id_from makes one from any name)", is_client_id, f"^{_UUID}{_END}",
                "CD-002", "CQ-002", "CL-056", "CU-032", "CA-013", min_length=36, max_length=36),
 ]  # fmt: skip
+EventClientId = Annotated[
+    str,
+    _meta("a UUID in lower case, that of the session", "CL-056", "CU-032", "CA-014", pattern=f"^{_UUID}{_END}"),
+]
+"""Seldom there, and always checked: msgspec may take its time."""
 FieldName = Annotated[str, _id("the name of a field", "CA-031", "CA-063")]
 FieldValue = Annotated[
     str,

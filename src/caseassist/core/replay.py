@@ -27,7 +27,8 @@ def replay(blocks: Iterable[Iterable[Record]], *, life_cycle: LifeCycle = LIFE_C
             if session is None:
                 session = Session(id=session_id, life_cycle=life_cycle)
             session = session.apply(record)
-            if session.state in ENDS or (own and not session.active):
+            # Of a life cycle of one's own, an end may be left again.
+            if not life_cycle.allowed(session.state) if own else session.state in ENDS:
                 sessions.pop(session_id, None)
                 yield session
             else:

@@ -14,6 +14,7 @@ or two where a suggestion is offered and taken at once), or raises an error and 
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Annotated, Any, NoReturn, cast
 
 import msgspec
@@ -551,10 +552,13 @@ def _is_ready(ticket: Ticket) -> bool:
     return True
 
 
+_texts_of = attrgetter(*(name for name in Context.__struct_fields__ if name != "anonymous"))
+
+
 def _is_usual(context: Context) -> bool:
     """Whether a context keeps the rules as it is: a known language, all of it short and clean."""
-    for text in filter(None, astuple(context)):
-        if type(text) is not str or len(text) > _SHORT or not text.isprintable():
+    for text in _texts_of(context):
+        if text is not None and (type(text) is not str or not 0 < len(text) <= _SHORT or not text.isprintable()):
             return False
     return (
         context.anonymous is False

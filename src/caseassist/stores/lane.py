@@ -43,7 +43,7 @@ class Busy(Exception):
 class Job(Generic[T]):
     """Something to be done in a lane.
 
-    ``deadline``: when to give up, on the event loop's clock. ``alone``: not together with others.
+    ``deadline``: when to give up, as time.monotonic() has it. ``alone``: not together with others.
     """
 
     __slots__ = ("_wake", "alone", "deadline", "ended", "outcome", "over")
