@@ -15,7 +15,17 @@ from caseassist.conversation.prompts import Card, Choice, Prompt
 from caseassist.conversation.texts import Texts
 from caseassist.core.events import ClickEvent, Context, CustomEvent, Ticket
 from caseassist.core.fields import language_from_locale
-from caseassist.core.records import KeptRecord, Record, decode, decode_lines, encode, encode_lines, schema
+from caseassist.core.records import (
+    KeptRecord,
+    Record,
+    decode,
+    decode_blocks,
+    decode_lines,
+    encode,
+    encode_lines,
+    schema,
+)
+from caseassist.core.replay import replay
 from caseassist.delivery.reports import Health, Progress, SinkHealth
 from caseassist.helpdesks.base import TicketCreator
 from caseassist.helpdesks.memory import MemoryTickets
@@ -63,7 +73,8 @@ MORE: dict[str, tuple[Callable[..., Any], ...]] = {
     "Tests of your own": (check_store, check_sink, check_ticket_creator, FakeClock, cut_off),
     "Sending to Coveo": (Endpoint, WireFormat, Secret, Transport, HTTPTransport),
     "Records and scripts": (
-        KeptRecord, encode, encode_lines, decode, decode_lines, schema, Player, diagram.mermaid, diagram.svg,
+        KeptRecord, encode, encode_lines, decode, decode_lines, decode_blocks, replay, schema, Player,
+        diagram.mermaid, diagram.svg,
     ),
     "Reading requests back": (read_request, read_body, Received, Coercion, language_from_locale),
 }  # fmt: skip

@@ -19,6 +19,7 @@ import anyio
 import anyio.lowlevel
 from msgspec.structs import replace
 
+from caseassist.core.checked import checked_context
 from caseassist.core.erasure import is_erased
 from caseassist.core.errors import (
     CorruptRecord,
@@ -44,7 +45,7 @@ from caseassist.core.events import (
 from caseassist.core.gate import members_of
 from caseassist.core.machine import LIFE_CYCLE, LifeCycle
 from caseassist.core.records import Record
-from caseassist.core.session import IDLE_S, Session, checked_context
+from caseassist.core.session import IDLE_S, Session
 from caseassist.core.suggestions import Answer
 from caseassist.delivery.courier import CLOSE_S, Courier
 from caseassist.delivery.reports import DrainReport, Health

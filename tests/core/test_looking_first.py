@@ -14,12 +14,13 @@ from tests import strategies
 from tests.core.life_cycle import CLASSIFICATIONS, CLIENT_ID, DOCUMENTS, NOW, session_in
 
 from caseassist.core import fields, gate
+from caseassist.core.checked import checked_context, checked_ticket
 from caseassist.core.errors import InvalidAction, UnknownSuggestion
 from caseassist.core.events import ClassificationsOffered, Context, DocumentsOffered, Ticket
 from caseassist.core.gate import build, is_clean, is_id, is_scalar, is_text, members_of, plain
 from caseassist.core.offers import Checked
 from caseassist.core.records import encode
-from caseassist.core.session import Session, checked_context, checked_ticket
+from caseassist.core.session import Session
 from caseassist.core.suggestions import read_classifications, read_documents
 
 

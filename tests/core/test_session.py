@@ -27,6 +27,7 @@ from tests.core.life_cycle import (
     session_in,
 )
 
+from caseassist.core.checked import checked_context, checked_ticket
 from caseassist.core.errors import (
     CorruptRecord,
     IllegalTransition,
@@ -61,7 +62,7 @@ from caseassist.core.events import (
     UnknownEvent,
 )
 from caseassist.core.records import Record, decode, encode
-from caseassist.core.session import IDLE_S, Session, action_of, checked_context, checked_ticket
+from caseassist.core.session import IDLE_S, Session, action_of
 
 DOCUMENT = Document(
     document_title="Ignition",

@@ -13,9 +13,9 @@ import anyio
 import click
 import msgspec
 
+from caseassist.core.checked import checked_context
 from caseassist.core.errors import CaseAssistError, InvalidAction
 from caseassist.core.events import Context
-from caseassist.core.session import checked_context
 from caseassist.sinks.base import Sink
 from caseassist.sinks.file import FileSink
 from caseassist.sinks.http import HTTPSink

@@ -17,7 +17,8 @@ from caseassist.cli.options import (
     usage_errors,
 )
 from caseassist.cli.output import counted, json_line, printable, summarise
-from caseassist.core.session import IDLE_S, checked_context
+from caseassist.core.checked import checked_context
+from caseassist.core.session import IDLE_S
 from caseassist.delivery.reports import DrainReport, Progress
 from caseassist.live import CaseAssist
 from caseassist.stores.sqlite import SQLiteStore

@@ -4,7 +4,7 @@ A type carries its limit, the rules it enforces (ids of docs/reference/rules; th
 such as CL for the click events of article 2064) and a phrase that says what is expected. The JSON Schema, the
 reference pages and the error messages all come from here. :mod:`caseassist.core.gate` holds values against them.
 
-msgspec checks all of it but the form of identifiers. A regular expression for each would take four fifths of the time
+msgspec checks all of it but the form of identifiers. A regular expression for each would take two thirds of the time
 of decoding a record: the gate looks itself, and only where there can be something to find.
 """
 

@@ -20,7 +20,6 @@ from caseassist.core.errors import InvalidAction
 __all__ = [
     "CHECK",
     "CLEAN_PATTERN",
-    "MAX_CHARACTERS",
     "build",
     "convert",
     "is_clean",
@@ -208,9 +207,8 @@ def convert(cls: type[T], data: Any, *, path: str = "$", rules: str = "") -> T:
         value = msgspec.convert(data, cls)
     except msgspec.ValidationError as error:
         raise _explain(str(error), cls, data, path, rules) from None
-    if not is_clean(value):
-        place = _unclean(value)
-        assert place is not None
+    place = _unclean(value)
+    if place is not None:
         raise _wrong(cls, data, f"${place}", path, rules)
     return value
 

@@ -14,14 +14,14 @@ or two where a suggestion is offered and taken at once), or raises an error and 
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from operator import attrgetter
-from typing import Annotated, Any, NoReturn, cast
+from typing import Annotated, Any, NoReturn
 
 import msgspec
 from msgspec import Meta
 from msgspec.structs import astuple, replace
 
 from caseassist.core import fields, gate
+from caseassist.core.checked import check_anonymous, checked_context, checked_ticket, with_field
 from caseassist.core.errors import (
     CorruptRecord,
     IllegalTransition,
@@ -56,8 +56,8 @@ from caseassist.core.events import (
     UnknownEvent,
     WebEvent,
 )
-from caseassist.core.fields import MAX_ID, MAX_TEXT
-from caseassist.core.gate import is_id, is_text, members_of
+from caseassist.core.fields import MAX_ID
+from caseassist.core.gate import is_id, members_of
 from caseassist.core.machine import ACTIVE, ENDS, LIFE_CYCLE, NEW, PLAN, TABLE, LifeCycle
 from caseassist.core.offers import (
     Offer,
@@ -73,7 +73,7 @@ from caseassist.core.offers import (
 from caseassist.core.records import Record
 from caseassist.core.suggestions import Answer, read_classifications, read_documents
 
-__all__ = ["IDLE_S", "OWN_ACTION", "Session", "action_of", "checked_context", "checked_ticket"]
+__all__ = ["IDLE_S", "OWN_ACTION", "Session", "action_of"]
 
 IDLE_S = 30 * 60
 """Seconds without an action after which a session counts as left: the length of a visit in Coveo's analytics."""
@@ -93,7 +93,6 @@ _NEXT: Mapping[str, Mapping[type, str]] = {
 _NOWHERE: Mapping[Any, str] = {}
 _TAKING = frozenset((TicketClassificationClick, DocumentSuggestionClick, DocumentSuggestionQuickview, SuggestionRate))
 _OWN_EVENTS = {row.action for row in TABLE if row.event is not CustomEvent}
-_MEMBERS = {"subject": "subject", "description": "description", "category": "category", "productId": "product_id"}
 
 Records = tuple[Record, ...]
 
@@ -222,7 +221,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             event = TicketFieldUpdate(field_name=field_name)
         else:
             event = gate.build(TicketFieldUpdate, {"fieldName": field_name}, rules="CA")
-        return (self._record(event, at, _with_field(self.ticket, event.field_name, value)),)
+        return (self._record(event, at, with_field(self.ticket, event.field_name, value)),)
 
     def offer_classifications(self, response: Answer | ClassificationsOffered, *, at: datetime) -> Records:
         """Field values are proposed. ``response``: the answer of the Customer Service API as it came."""
@@ -281,7 +280,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             classification=item.classification,
             auto_selection=auto_selection,
         )
-        ticket = _with_field(session.ticket, item.field_name, item.classification.value)
+        ticket = with_field(session.ticket, item.field_name, item.classification.value)
         return (*records, session._record(event, at, ticket))
 
     def open_document(
@@ -487,7 +486,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             problem = "differs from the session's client id; all events of a person must bear the same"
             raise InvalidAction(problem, path="$.event.clientId", rule="CA-014")
         anonymous = self.context.anonymous if event.anonymous is None else event.anonymous
-        _check_anonymous(anonymous, event, "$.event", "CL-036" if rules == "CL" else "CU-011")
+        check_anonymous(anonymous, event, "$.event", "CL-036" if rules == "CL" else "CU-011")
         if (event.split_test_run_name is None) != (event.split_test_run_version is None):
             missing = "Name" if event.split_test_run_name is None else "Version"
             rule = ("CL-047" if rules == "CL" else "CU-023") if missing == "Name" else (
@@ -505,77 +504,6 @@ def action_of(event: Event) -> str:
     if isinstance(event, CustomEvent):
         return event.event_value if event.event_type == OWN_ACTION else "log_custom"
     return _ACTIONS.get(type(event), type(event).__name__)
-
-
-def checked_ticket(ticket: Ticket | Mapping[str, Any] | None, path: str = "$.ticket") -> Ticket:
-    """Return a ticket that keeps the rules, its empty members left out. Raises InvalidAction."""
-    if ticket is None:
-        return _EMPTY
-    if type(ticket) is Ticket and _is_ready(ticket):
-        return ticket if ticket.custom is None else replace(ticket, custom=dict(ticket.custom))
-    members = members_of(ticket, path).items()
-    filled = {name: value for name, value in members if value is not None and not _is_empty(value)}
-    return gate.build(Ticket, filled, path=path, rules="TK")
-
-
-def checked_context(context: Context | Mapping[str, Any] | None, path: str = "$.context") -> Context:
-    """Return a context that keeps the rules, its client id in lower case. Raises InvalidAction."""
-    if context is None:
-        return Context()
-    if type(context) is Context and _is_usual(context):
-        return context
-    members = {name: value for name, value in members_of(context, path).items() if value is not None}
-    if type(client_id := members.get("clientId")) is str:
-        members["clientId"] = client_id.lower()
-    checked = gate.build(Context, members, path=path, rules="CL")
-    _check_anonymous(checked.anonymous, checked, path, "CL-036")
-    return checked
-
-
-_EMPTY = Ticket()
-_SHORT = 128
-"""No text of a context or a ticket has less room than so many characters."""
-
-
-def _is_ready(ticket: Ticket) -> bool:
-    """Whether a ticket keeps the rules as it is, which is plain of the usual ones; the gate takes ten times as long."""
-    custom = cast("dict[object, object] | None", ticket.custom)
-    if custom is not None:
-        if type(custom) is not dict or len(custom) > _SHORT:
-            return False
-        for name, value in custom.items():
-            if type(name) is not str or len(name) > _SHORT or not name.isprintable() or not gate.is_scalar(value):
-                return False
-    for text in (ticket.id, ticket.subject, ticket.description, ticket.category, ticket.product_id):
-        if text is not None and not is_id(text, MAX_ID):
-            return False
-    return True
-
-
-_texts_of = attrgetter(*(name for name in Context.__struct_fields__ if name != "anonymous"))
-
-
-def _is_usual(context: Context) -> bool:
-    """Whether a context keeps the rules as it is: a known language, all of it short and clean."""
-    for text in _texts_of(context):
-        if text is not None and (type(text) is not str or not 0 < len(text) <= _SHORT or not text.isprintable()):
-            return False
-    return (
-        context.anonymous is False
-        and (context.language is None or context.language in fields.LANGUAGES)
-        and (context.client_id is None or fields.is_client_id(context.client_id))
-    )
-
-
-def _check_anonymous(anonymous: bool, names: Context | WebEvent, path: str, rule: str) -> None:
-    if anonymous:
-        for member, value in (("username", names.username), ("userDisplayName", names.user_display_name)):
-            if value:
-                raise InvalidAction("an anonymous person has no name here", path=f"{path}.{member}", rule=rule)
-
-
-def _is_empty(value: Any) -> bool:
-    return type(value) is str and not value
 
 
 def _taken(suggestion_id: str, response_id: str | None, rules: str) -> tuple[str, str | None]:
@@ -622,34 +550,6 @@ def _needed_response_id(response_id: str | None, rule: str) -> str:
         problem = "is required with a whole suggestion: the id of the response that offered it"
         raise InvalidAction(problem, path="$.responseId", rule=rule)
     return response_id
-
-
-def _with_field(ticket: Ticket, name: str, value: Any) -> Ticket:
-    """Return the ticket with one field set, or cleared by an empty value."""
-    if name == "id":
-        problem = "only `create` gives a ticket its id"
-        raise InvalidAction(problem, path="$.fieldName", rule="CC-003")
-    if (member := _MEMBERS.get(name)) is not None:
-        if is_text(value, MAX_TEXT):
-            value = value or None
-            if member == "subject":
-                return replace(ticket, subject=value)
-            if member == "description":
-                return replace(ticket, description=value)
-            if member == "category":
-                return replace(ticket, category=value)
-            return replace(ticket, product_id=value)
-        text = gate.build(_TEXTS[name], {"value": "" if value is None else value})
-        return replace(ticket, **{member: astuple(text)[0] or None})
-    custom = dict(ticket.custom or {})
-    value = gate.plain(value, "$.value")
-    if value is None or _is_empty(value):
-        custom.pop(name, None)
-        return replace(ticket, custom=custom or None)
-    custom[name] = value
-    if len(custom) > 1:  # every record carries them all, so the limits hold for them all
-        gate.plain(custom, "$.ticket.custom")
-    return replace(ticket, custom=custom)
 
 
 def _utc(at: datetime, path: str) -> datetime:
@@ -703,14 +603,3 @@ class _Quit(msgspec.Struct):
 
 class _Idle(msgspec.Struct, rename="camel"):
     idle_s: Annotated[float, Meta(ge=0, description="a number of seconds, 0 or more")]
-
-
-_TEXTS = {
-    name: msgspec.defstruct("_Text", [("value", kind)])
-    for name, kind in {
-        "subject": fields.Subject,
-        "description": fields.Description,
-        "category": fields.Category,
-        "productId": fields.Text,
-    }.items()
-}
